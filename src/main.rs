@@ -1,0 +1,3 @@
+//! The program. Its command line comes last.
+
+fn main() {}

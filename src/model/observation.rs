@@ -1,0 +1,32 @@
+//! What is: Marathon's apps and the registry's packages, each with how complete the reading was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{App, AppId, Completeness, Coordinate, Digest};
+
+/// A published package version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObservedPackage {
+    /// Its package digest.
+    pub digest: Digest,
+    /// Its release version, fixed in the catalog.
+    pub release_version: u64,
+    /// Its metadata, loaded only where the desired state mentions the coordinate.
+    pub metadata: Option<Arc<Value>>,
+}
+
+/// The world as read just now.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observation {
+    /// Whether all apps of the cluster were listed.
+    pub marathon: Completeness,
+    /// The apps, with counts, tasks and deployments embedded where the server gives them.
+    pub apps: BTreeMap<AppId, App>,
+    /// Whether the catalog was read to its end.
+    pub registry: Completeness,
+    /// The published packages.
+    pub packages: BTreeMap<Coordinate, ObservedPackage>,
+}
