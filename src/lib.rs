@@ -24,6 +24,9 @@
 
 pub mod model;
 
+pub mod render;
+pub mod universe;
+
 pub mod clock;
 pub mod retry;
 pub mod workers;
