@@ -24,6 +24,7 @@
 
 pub mod model;
 
+pub mod manifest;
 pub mod render;
 pub mod universe;
 
