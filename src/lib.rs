@@ -30,4 +30,5 @@ pub mod universe;
 
 pub mod clock;
 pub mod retry;
+pub mod telemetry;
 pub mod workers;

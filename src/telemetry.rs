@@ -1,0 +1,114 @@
+//! Log output, and the one list of metrics.
+//!
+//! Logs go to stderr, because stdout belongs to what a command prints. Who sets this up decides format and
+//! filter; nothing is read from the environment here.
+
+pub mod metrics;
+
+use std::io::IsTerminal as _;
+use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::model::ErrorClass;
+
+pub use metrics::Metrics;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people; in colour on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = TelemetryError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(TelemetryError::Format(other.chars().take(80).collect())),
+        }
+    }
+}
+
+/// Why logs or metrics cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// An unknown format.
+    #[error("{0:?} is no log format: write text or json")]
+    Format(String),
+    /// A filter that cannot be parsed.
+    #[error(
+        "the log filter is not valid: write a level, or target=level pairs, such as info,dcos_registry=debug"
+    )]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    /// Logging was set up before.
+    #[error("logging is set up already")]
+    Installed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A metric was declared wrongly or twice.
+    #[error("a metric cannot be registered")]
+    Metric(#[source] prometheus::Error),
+}
+
+impl TelemetryError {
+    /// What to do about it: the process starts with telemetry or not at all.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        ErrorClass::Fatal
+    }
+
+    /// A stable word for labels.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Format(_) => "LogFormat",
+            Self::Filter(_) => "LogFilter",
+            Self::Installed(_) => "LogInstalled",
+            Self::Metric(_) => "Metric",
+        }
+    }
+}
+
+/// An error with its causes on one line, for the edge where errors are printed.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Sends events to stderr from now on, for the whole process.
+///
+/// # Errors
+/// When the filter cannot be parsed, or when it was done before.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(filter).map_err(TelemetryError::Filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    installed.map_err(TelemetryError::Installed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_settings_are_named() {
+        assert!(matches!("xml".parse::<LogFormat>(), Err(TelemetryError::Format(_))));
+        assert_eq!("json".parse::<LogFormat>().unwrap(), LogFormat::Json);
+        assert!(matches!(init(LogFormat::Text, "a=b=c"), Err(TelemetryError::Filter(_))));
+    }
+}
