@@ -32,3 +32,5 @@ pub mod clock;
 pub mod retry;
 pub mod telemetry;
 pub mod workers;
+
+pub mod marathon;

@@ -1,0 +1,265 @@
+//! The client against a server that answers what a script says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::*;
+use crate::marathon::normalize::FieldError;
+use crate::model::ErrorClass;
+use crate::workers::Workers;
+
+/// A server that gives prepared answers in order and remembers what it was asked. Without an answer left it
+/// never answers.
+#[derive(Clone, Default)]
+struct Script {
+    answers: Arc<Mutex<VecDeque<Response>>>,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+    workers: Workers,
+}
+
+impl Script {
+    fn answer(self, status: u16, body: &str) -> Self {
+        self.answer_with(status, body, &[])
+    }
+
+    fn answer_with(self, status: u16, body: &str, headers: &[(&str, &str)]) -> Self {
+        let mut response = (StatusCode::from_u16(status).unwrap(), body.to_owned()).into_response();
+        for (name, value) in headers {
+            let name: axum::http::HeaderName = name.parse().unwrap();
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        self.answers.lock().unwrap().push_back(response);
+        self
+    }
+
+    /// The requests as `VERB path?query` and body.
+    fn asked(&self) -> Vec<(String, Value)> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    async fn client(&self) -> Client {
+        self.client_at("").await
+    }
+
+    async fn client_at(&self, path: &str) -> Client {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}{path}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(scripted).with_state(self.clone());
+        self.workers.spawn("scripted-marathon", async { axum::serve(listener, router).await.unwrap() });
+        let timeouts = Timeouts { write: Duration::from_millis(300), ..Timeouts::default() };
+        Client::new(&base, timeouts, Clock::system(), Metrics::new().unwrap()).unwrap()
+    }
+}
+
+async fn scripted(State(script): State<Script>, request: Request) -> Response {
+    let line = format!("{} {}", request.method(), request.uri());
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
+    script.asked.lock().unwrap().push((line, serde_json::from_slice(&body).unwrap_or_default()));
+    let answer = script.answers.lock().unwrap().pop_front();
+    match answer {
+        Some(answer) => answer,
+        None => std::future::pending().await,
+    }
+}
+
+fn id() -> AppId {
+    AppId::new("/g/a").unwrap()
+}
+
+fn app() -> App {
+    App::from_value(json!({"id": "/g/a", "cmd": "true"})).unwrap()
+}
+
+const RESULT: &str = r#"{"version": "2020-01-01T00:00:00.000Z", "deploymentId": "d1"}"#;
+
+fn written() -> Written {
+    Written { version: "2020-01-01T00:00:00.000Z".into(), deployment: Some("d1".into()) }
+}
+
+#[tokio::test]
+async fn writes_are_full_and_force_is_always_explicit() {
+    let created = r#"{"id": "/g/a", "version": "2020-01-01T00:00:00.000Z", "deployments": [{"id": "d1"}]}"#;
+    let script =
+        Script::default().answer(201, created).answer(200, RESULT).answer(200, RESULT).answer(200, RESULT);
+    let client = script.client().await;
+    assert_eq!(client.create(&app()).await.unwrap(), written());
+    assert_eq!(client.replace(&id(), &App::default(), false).await.unwrap(), written());
+    assert_eq!(client.replace(&id(), &app(), true).await.unwrap(), written());
+    assert_eq!(client.delete(&id(), false).await.unwrap(), written());
+    let expected = [
+        ("POST /v2/apps?force=false", app().into_value()),
+        ("PUT /v2/apps/g/a?partialUpdate=false&force=false", json!({"id": "/g/a"})),
+        ("PUT /v2/apps/g/a?partialUpdate=false&force=true", app().into_value()),
+        ("DELETE /v2/apps/g/a?force=false", Value::Null),
+    ];
+    assert_eq!(script.asked(), expected.map(|(line, body)| (line.to_owned(), body)));
+}
+
+#[tokio::test]
+async fn the_deployment_may_be_in_the_header_only() {
+    let header = [("marathon-deployment-id", "d2")];
+    let script = Script::default().answer_with(201, r#"{"version": "v"}"#, &header).answer_with(
+        200,
+        r#"{"version": "v"}"#,
+        &header,
+    );
+    let client = script.client().await;
+    for written in [client.create(&app()).await.unwrap(), client.replace(&id(), &app(), false).await.unwrap()]
+    {
+        assert_eq!(written.deployment.as_deref(), Some("d2"));
+    }
+}
+
+#[tokio::test]
+async fn a_base_path_stands_before_every_route() {
+    let script = Script::default().answer(200, r#"{"apps": [{"id": "/a"}]}"#).answer(200, "\"pong\"");
+    let client = script.client_at("/service/marathon/").await;
+    assert_eq!(client.apps().await.unwrap()[0].id(), Some("/a"));
+    client.ping().await.unwrap();
+    let lines: Vec<_> = script.asked().into_iter().map(|(line, _)| line).collect();
+    let embed = "embed=apps.tasks&embed=apps.deployments&embed=apps.counts&embed=apps.lastTaskFailure";
+    assert_eq!(
+        lines,
+        [format!("GET /service/marathon/v2/apps?{embed}"), "GET /service/marathon/ping".into()]
+    );
+}
+
+#[tokio::test]
+async fn only_marathons_own_404_is_absence() {
+    let script = Script::default()
+        .answer(200, r#"{"app": {"id": "/g/a"}}"#)
+        .answer(404, r#"{"message": "App '/g/a' does not exist"}"#)
+        .answer(404, r#"{"message": "no such upstream"}"#)
+        .answer(404, "<html>Not found</html>")
+        .answer(404, "");
+    let client = script.client().await;
+    assert_eq!(client.app(&id()).await.unwrap().unwrap().id(), Some("/g/a"));
+    assert_eq!(client.app(&id()).await.unwrap(), None);
+    for expected in ["NotFound", "NotMarathon", "NotMarathon"] {
+        assert_eq!(client.app(&id()).await.unwrap_err().label(), expected);
+    }
+}
+
+/// Status, body, and the error that a PUT makes of them.
+const SHAPES: &[(u16, &str, &str, ErrorClass)] = &[
+    (400, r#"{"message": "Invalid JSON", "details": "Unexpected end"}"#, "BadRequest", ErrorClass::Stall),
+    (401, "<html>login</html>", "Unauthorized", ErrorClass::Stall),
+    (401, r#"{"message": "Invalid username or password."}"#, "Unauthorized", ErrorClass::Stall),
+    (403, r#"{"message": "Not Authorized to perform this action!"}"#, "Forbidden", ErrorClass::Stall),
+    (403, "<html></html>", "Forbidden", ErrorClass::Stall),
+    (
+        403,
+        r#"{"message": "Max number (100) of running deployments is achieved. Wait for them."}"#,
+        "TooManyDeployments",
+        ErrorClass::Wait,
+    ),
+    (404, r#"{"message": "App '/g/a' does not exist"}"#, "NotFound", ErrorClass::Retry),
+    (404, "<html></html>", "NotMarathon", ErrorClass::Retry),
+    (409, r#"{"message": "App is locked", "deployments": [{"id": "x"}]}"#, "Locked", ErrorClass::Wait),
+    (409, r#"{"message": "An app with id [/g/a] already exists."}"#, "AlreadyExists", ErrorClass::Retry),
+    (409, r#"{"message": "conflicting change"}"#, "Conflict", ErrorClass::Retry),
+    (422, r#"{"message": "Object is not valid", "details": []}"#, "Invalid", ErrorClass::Stall),
+    (422, r#"{"message": "bad selector"}"#, "Invalid", ErrorClass::Stall),
+    (500, r#"{"message": "URI not found"}"#, "UnknownRoute", ErrorClass::Stall),
+    (500, r#"{"message": "boom"}"#, "Unavailable", ErrorClass::Retry),
+    (502, r#"{"message": "no leader"}"#, "Unavailable", ErrorClass::Retry),
+    (503, "<html>busy</html>", "Unavailable", ErrorClass::Retry),
+    (504, "", "Unavailable", ErrorClass::Retry),
+    (302, "", "NotMarathon", ErrorClass::Retry),
+    (418, "{}", "NotMarathon", ErrorClass::Retry),
+    (200, "<html>login</html>", "NotMarathon", ErrorClass::Retry),
+    (200, "{}", "NotMarathon", ErrorClass::Retry),
+];
+
+#[tokio::test]
+async fn every_error_shape_has_its_own_variant_and_nothing_is_tried_again() {
+    let script =
+        SHAPES.iter().fold(Script::default(), |script, (status, body, ..)| script.answer(*status, body));
+    let client = script.client().await;
+    for (status, body, label, class) in SHAPES {
+        let error = client.replace(&id(), &app(), false).await.unwrap_err();
+        assert_eq!((error.label(), error.class()), (*label, *class), "{status} {body}: {error:?}");
+    }
+    assert_eq!(script.asked().len(), SHAPES.len());
+}
+
+#[tokio::test]
+async fn locks_and_faults_carry_their_details() {
+    let locked = r#"{"message": "App is locked", "deployments": [{"id": "x"}, {"id": "y"}]}"#;
+    let invalid =
+        r#"{"message": "Object is not valid", "details": [{"path": "/cpus", "errors": ["too few", "odd"]}]}"#;
+    let script =
+        Script::default().answer(409, locked).answer(422, invalid).answer(503, "<html>\n busy </html>");
+    let client = script.client().await;
+    let error = client.delete(&id(), false).await.unwrap_err();
+    assert_eq!(error.to_string(), "the app is locked by deployments x, y");
+    let error = client.create(&app()).await.unwrap_err();
+    let MarathonError::Invalid { details, .. } = &error else { panic!("{error:?}") };
+    let detail = |message: &str| FieldError { path: "/cpus".into(), message: message.into() };
+    assert_eq!(details, &[detail("too few"), detail("odd")]);
+    let text = "Marathon refuses the definition: Object is not valid: /cpus: too few; /cpus: odd";
+    assert_eq!(error.to_string(), text);
+    let error = client.create(&app()).await.unwrap_err();
+    assert_eq!(error.to_string(), "Marathon is not available (status 503): <html> busy </html>");
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_ends_at_its_deadline_and_is_not_repeated() {
+    let script = Script::default();
+    let client = script.client().await;
+    let error = client.create(&app()).await.unwrap_err();
+    assert!(
+        matches!(error, MarathonError::Timeout(limit) if limit == Duration::from_millis(300)),
+        "{error:?}"
+    );
+    assert_eq!(script.asked().len(), 1);
+    let counted = client.metrics.render();
+    assert!(counted.contains("marathon_request_total{code=\"none\",verb=\"POST\"} 1"), "{counted}");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_a_transport_error() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = Client::new(&base, Timeouts::default(), Clock::system(), Metrics::new().unwrap()).unwrap();
+    let error = client.apps().await.unwrap_err();
+    assert_eq!((error.label(), error.class()), ("Transport", ErrorClass::Retry));
+    assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let long = format!("{{\"app\": \"{}\"}}", "x".repeat(LONGEST_ANSWER));
+    let script = Script::default().answer(200, &long);
+    let error = script.client().await.app(&id()).await.unwrap_err();
+    assert!(matches!(error, MarathonError::TooLarge { limit: LONGEST_ANSWER }), "{error:?}");
+}
+
+#[tokio::test]
+async fn deployments_and_info_are_read_tolerantly() {
+    let deployments = r#"[{"id": "d", "version": "v", "affectedApps": ["/a"], "affectedPods": [], "steps": [],
+        "currentActions": [], "currentStep": 1, "totalSteps": 2}, {"id": "e"}]"#;
+    let script = Script::default()
+        .answer(200, deployments)
+        .answer(200, r#"{"name": "marathon", "version": "1.11.24"}"#);
+    let client = script.client().await;
+    let got = client.deployments().await.unwrap();
+    assert_eq!((got[0].affected_apps[0].as_str(), got[0].total_steps, got[1].id.as_str()), ("/a", 2, "e"));
+    assert_eq!(client.info().await.unwrap(), Info { version: "1.11.24".into(), leader: None });
+}
+
+#[test]
+fn base_urls_are_checked() {
+    for good in ["http://127.0.0.1:8080", "https://master.mesos/service/marathon"] {
+        assert!(base_url(good).is_some(), "{good}");
+    }
+    for bad in ["", "marathon:8080", "ftp://x", "http://", "http://u:p@x", "http://x?y=z", "/v2"] {
+        assert!(base_url(bad).is_none(), "{bad}");
+    }
+}

@@ -1,0 +1,184 @@
+//! What differs between a desired app and the one that Marathon has, and what putting it right does to tasks.
+//!
+//! Pure. Both sides are brought into canonical form, then the desired one is completed to a *target*: the app
+//! that would be there after our PUT. The changes are what lies between the target and the observed app, and
+//! [`to_send`] is the target itself, so a PUT never changes what the plan did not show.
+//!
+//! What the target takes from the server:
+//!
+//! - what the server alone decides: `role` where none is desired, `executorResources`, port numbers desired as
+//!   0, the name of the default network, roles that it strikes from `acceptedResourceRoles`;
+//! - fields that the desired app leaves open (no default exists, or we do not know them), unless what we
+//!   applied last had set them: then they were removed from the manifest and must go. An empty collection
+//!   (`env`, `constraints`, ...) is a value and not an open field, and so is what says what runs;
+//! - package labels that mean the same in another encoding, because any change of a label is a restart;
+//! - what the unit ignores.
+//!
+//! Effects follow `isUpgrade` and `residentUpdateIsValid` in `state/AppDefinition.scala` of
+//! mesosphere/marathon.
+
+mod ports;
+mod target;
+
+use serde_json::{Map, Value};
+
+use super::normalize::{FieldError, has_volume, normalize, normalize_observed, ports};
+use crate::model::{App, Change, Digest, Effect};
+
+type Object = Map<String, Value>;
+
+/// How an app differs from what is desired.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The fields, ordered by path; empty where nothing differs.
+    pub changes: Vec<Change>,
+    /// What a PUT does to the tasks; `None` if and only if there are no changes.
+    pub effect: Effect,
+}
+
+/// Compares. `applied` is what we applied last: [`condense`] of the canonical *desired* app, not of the body
+/// sent, which also holds what was the server's. `ignore` holds JSON pointers into the canonical app.
+///
+/// # Errors
+/// The faults of the desired app, or of a pointer.
+pub fn diff(
+    desired: &App,
+    observed: &App,
+    applied: Option<&App>,
+    ignore: &[String],
+) -> Result<Difference, Vec<FieldError>> {
+    let observed = normalize_observed(observed);
+    let target = target_of(desired, &observed, applied, ignore)?;
+    let mut changes = Vec::new();
+    compare_objects(&mut String::new(), &observed.0, &target.0, &mut changes);
+    // A full PUT cannot set it, and no task notices a change: comparing it would never end.
+    changes.retain(|change| !is_below(&change.path, "/executorResources"));
+    let effect = effect_of(&changes, &observed.0, &target.0);
+    Ok(Difference { changes, effect })
+}
+
+/// The full body for a PUT over the observed app: the desired app, completed with what is the server's.
+/// For a POST send what [`normalize`] gives.
+///
+/// # Errors
+/// The faults of the desired app, or of a pointer.
+pub fn to_send(
+    desired: &App,
+    observed: &App,
+    applied: Option<&App>,
+    ignore: &[String],
+) -> Result<App, Vec<FieldError>> {
+    target_of(desired, &normalize_observed(observed), applied, ignore)
+}
+
+fn target_of(
+    desired: &App,
+    observed: &App,
+    applied: Option<&App>,
+    ignore: &[String],
+) -> Result<App, Vec<FieldError>> {
+    let mut target = normalize(desired)?;
+    target::complete(&mut target.0, &observed.0, applied.map(|app| &app.0));
+    target::take_ignored(&mut target.0, &observed.0, ignore)?;
+    Ok(target)
+}
+
+/// Texts longer than this are replaced by [`condense`].
+const LONGEST_KEPT: usize = 256;
+
+/// The app with long texts replaced by their digests, small enough to be remembered.
+#[must_use]
+pub fn condense(app: &App) -> App {
+    App(app.0.iter().map(|(key, value)| (key.clone(), condensed(value))).collect())
+}
+
+fn condensed(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.chars().nth(LONGEST_KEPT).is_some() => {
+            Digest::of(text.as_bytes()).to_string().into()
+        }
+        Value::Array(items) => items.iter().map(condensed).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), condensed(v))).collect(),
+        value => value.clone(),
+    }
+}
+
+fn compare_objects(path: &mut String, from: &Object, to: &Object, changes: &mut Vec<Change>) {
+    let mut keys: Vec<_> = from.keys().chain(to.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let length = path.len();
+        path.push('/');
+        path.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        compare(path, from.get(key), to.get(key), changes);
+        path.truncate(length);
+    }
+}
+
+fn compare(path: &mut String, from: Option<&Value>, to: Option<&Value>, changes: &mut Vec<Change>) {
+    match (from, to) {
+        (from, to) if from == to => {}
+        (Some(Value::Object(from)), Some(Value::Object(to))) => compare_objects(path, from, to, changes),
+        (Some(Value::Array(from)), Some(Value::Array(to))) if same_length_objects(from, to) => {
+            for (i, (from, to)) in from.iter().zip(to).enumerate() {
+                let length = path.len();
+                path.push('/');
+                path.push_str(&i.to_string());
+                compare(path, Some(from), Some(to), changes);
+                path.truncate(length);
+            }
+        }
+        (from, to) => changes.push(Change { path: path.clone(), from: from.cloned(), to: to.cloned() }),
+    }
+}
+
+/// Whether two lists can be compared item by item; others are shown as a whole.
+fn same_length_objects(from: &[Value], to: &[Value]) -> bool {
+    from.len() == to.len() && from.iter().chain(to).all(Value::is_object)
+}
+
+/// Whether a pointer is that one or lies below it.
+fn is_below(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn effect_of(changes: &[Change], observed: &Object, target: &Object) -> Effect {
+    let resident = has_volume(observed, "persistent") || has_volume(target, "persistent");
+    if changes.is_empty() {
+        Effect::None
+    } else if resident && is_forbidden(changes, observed, target) {
+        Effect::Recreate
+    } else if changes.iter().all(|change| change.path == "/instances") {
+        Effect::Scale
+    } else {
+        Effect::Restart
+    }
+}
+
+/// Whether Marathon refuses the change because the app has local volumes.
+fn is_forbidden(changes: &[Change], observed: &Object, target: &Object) -> bool {
+    let fixed = ["/cpus", "/mem", "/disk", "/gpus", "/requirePorts"];
+    changes.iter().any(|change| fixed.contains(&change.path.as_str()))
+        || local_volumes(observed) != local_volumes(target)
+        || host_ports(observed) != host_ports(target)
+}
+
+fn local_volumes(app: &Object) -> Vec<String> {
+    let volumes = app.get("container").and_then(|c| c.get("volumes")).and_then(Value::as_array);
+    let local = volumes.into_iter().flatten().filter(|v| v.get("persistent").is_some());
+    let mut local: Vec<_> = local.map(Value::to_string).collect();
+    local.sort();
+    local
+}
+
+fn host_ports(app: &Object) -> Vec<u64> {
+    let key = if app.contains_key("portDefinitions") { "port" } else { "hostPort" };
+    let mut numbers: Vec<_> = ports(app).iter().filter_map(|port| port.get(key)?.as_u64()).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+#[cfg(test)]
+mod tests;

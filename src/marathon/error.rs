@@ -1,0 +1,186 @@
+//! What can go wrong between us and Marathon: one variant per case.
+//!
+//! Some status codes have two meanings (403, 409) and some meanings have two codes; what tells them apart
+//! stands in `api/MarathonExceptionMapper.scala` and the resource files of mesosphere/marathon. In front of
+//! Marathon may be a proxy (Admin Router) that answers in HTML.
+
+use std::time::Duration;
+
+use super::normalize::FieldError;
+use crate::model::ErrorClass;
+
+/// A call that did not end with the answer it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum MarathonError {
+    /// The base URL cannot be used.
+    #[error("{0:?} is no base URL of a Marathon: write http://host:port or https://host/path")]
+    BaseUrl(String),
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client for Marathon")]
+    Setup(#[source] reqwest::Error),
+    /// The app is held by deployments (409).
+    #[error("the app is locked by {}", locked_by(.deployments))]
+    Locked {
+        /// Their ids.
+        deployments: Vec<String>,
+    },
+    /// A POST met an app of the same id (409).
+    #[error("an app of this id exists: {message}")]
+    AlreadyExists {
+        /// Marathon's words.
+        message: String,
+    },
+    /// Another change came between (409 of a PUT or DELETE).
+    #[error("conflicts with another change: {message}")]
+    Conflict {
+        /// Marathon's words.
+        message: String,
+    },
+    /// The cluster runs as many deployments as it may (403). Force does not help.
+    #[error("too many deployments are running: {message}")]
+    TooManyDeployments {
+        /// Marathon's words.
+        message: String,
+    },
+    /// The caller may not do that (403).
+    #[error("not allowed: {message}")]
+    Forbidden {
+        /// Marathon's words, or the proxy's.
+        message: String,
+    },
+    /// The caller is not known (401).
+    #[error("not logged in: {message}")]
+    Unauthorized {
+        /// Marathon's words, or the proxy's.
+        message: String,
+    },
+    /// The definition is not valid (422).
+    #[error("Marathon refuses the definition: {message}{}", listed(.details))]
+    Invalid {
+        /// Marathon's words.
+        message: String,
+        /// The places; empty where it names none.
+        details: Vec<FieldError>,
+    },
+    /// The request is malformed (400); our mistake.
+    #[error("Marathon does not understand the request: {message}")]
+    BadRequest {
+        /// Marathon's words.
+        message: String,
+    },
+    /// The app or deployment does not exist (404 in Marathon's own form).
+    #[error("not found: {message}")]
+    NotFound {
+        /// Marathon's words.
+        message: String,
+    },
+    /// Marathon has no such route (500 with its own words).
+    #[error("this Marathon does not know the route {path}")]
+    UnknownRoute {
+        /// The path.
+        path: String,
+    },
+    /// An error inside, no leader, or a proxy that does not reach it (5xx).
+    #[error("Marathon is not available (status {status}): {message}")]
+    Unavailable {
+        /// The status code.
+        status: u16,
+        /// The first words of the answer.
+        message: String,
+    },
+    /// Something answered that is not Marathon, or not as it should.
+    #[error("the answer is not Marathon's (status {status}): {message}")]
+    NotMarathon {
+        /// The status code.
+        status: u16,
+        /// What is wrong, or the first words of the answer.
+        message: String,
+    },
+    /// The connection failed. A write may have arrived all the same.
+    #[error("cannot reach Marathon")]
+    Transport(#[source] reqwest::Error),
+    /// No answer in time. A write may have arrived all the same.
+    #[error("no answer from Marathon within {0:?}")]
+    Timeout(Duration),
+    /// The answer is longer than we take.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLarge {
+        /// The most that is taken.
+        limit: usize,
+    },
+}
+
+impl MarathonError {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::BaseUrl(_) | Self::Setup(_) => ErrorClass::Fatal,
+            Self::Locked { .. } | Self::TooManyDeployments { .. } => ErrorClass::Wait,
+            Self::Forbidden { .. }
+            | Self::Unauthorized { .. }
+            | Self::Invalid { .. }
+            | Self::BadRequest { .. }
+            | Self::UnknownRoute { .. }
+            | Self::TooLarge { .. } => ErrorClass::Stall,
+            Self::AlreadyExists { .. }
+            | Self::Conflict { .. }
+            | Self::NotFound { .. }
+            | Self::Unavailable { .. }
+            | Self::NotMarathon { .. }
+            | Self::Transport(_)
+            | Self::Timeout(_) => ErrorClass::Retry,
+        }
+    }
+
+    /// Whether a write that ended like this may have been stored all the same. Only where it is certain that it
+    /// was not may an announced write be struck from the books.
+    #[must_use]
+    pub fn may_have_been_applied(&self) -> bool {
+        match self {
+            Self::Transport(error) => !error.is_connect(),
+            Self::Timeout(_)
+            | Self::Unavailable { .. }
+            | Self::NotMarathon { .. }
+            | Self::TooLarge { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// A stable word for labels and conditions.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::BaseUrl(_) => "BaseUrl",
+            Self::Setup(_) => "Setup",
+            Self::Locked { .. } => "Locked",
+            Self::AlreadyExists { .. } => "AlreadyExists",
+            Self::Conflict { .. } => "Conflict",
+            Self::TooManyDeployments { .. } => "TooManyDeployments",
+            Self::Forbidden { .. } => "Forbidden",
+            Self::Unauthorized { .. } => "Unauthorized",
+            Self::Invalid { .. } => "Invalid",
+            Self::BadRequest { .. } => "BadRequest",
+            Self::NotFound { .. } => "NotFound",
+            Self::UnknownRoute { .. } => "UnknownRoute",
+            Self::Unavailable { .. } => "Unavailable",
+            Self::NotMarathon { .. } => "NotMarathon",
+            Self::Transport(_) => "Transport",
+            Self::Timeout(_) => "Timeout",
+            Self::TooLarge { .. } => "TooLarge",
+        }
+    }
+}
+
+fn locked_by(deployments: &[String]) -> String {
+    match deployments {
+        [] => "a deployment".into(),
+        [one] => format!("deployment {one}"),
+        many => format!("deployments {}", many.join(", ")),
+    }
+}
+
+fn listed(details: &[FieldError]) -> String {
+    let details: Vec<_> = details.iter().map(ToString::to_string).collect();
+    if details.is_empty() { String::new() } else { format!(": {}", details.join("; ")) }
+}

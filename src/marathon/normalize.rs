@@ -1,0 +1,138 @@
+//! The canonical form of an app definition: what Marathon 1.11 answers on GET, without the status.
+//!
+//! Pure. Two definitions mean the same to Marathon if and only if their canonical forms are equal, apart
+//! from what the server alone decides (`diff` knows that). So a manifest may be written the old or the new
+//! way, and a form that left us once compares equal when it comes back.
+//!
+//! Marathon ignores fields that it does not know (facts: Marathon 1.5 and later), so a typo is never
+//! reported by it. [`normalize`] therefore is strict; [`normalize_dropping`] is as lenient as Marathon, and
+//! [`normalize_observed`] takes whatever a server of any version says.
+//!
+//! Not filled: `role`, which only the server knows; port numbers given as 0; the name of the default network.
+//! `residency` is left out: it has no effect, and a persistent volume implies it.
+
+mod fill;
+mod migrate;
+mod near;
+mod rules;
+mod schema;
+mod shape;
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::model::App;
+use shape::Walk;
+
+/// One fault of an app definition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FieldError {
+    /// JSON pointer to the place, such as `/healthChecks/0/protocol`; empty for the app as a whole.
+    pub path: String,
+    /// What is wrong, and where it is near at hand what to write instead.
+    pub message: String,
+}
+
+impl FieldError {
+    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// The canonical form of a definition that we are going to send. Status fields are dropped, so that what
+/// came from a GET is accepted.
+///
+/// # Errors
+/// All faults at once: unknown fields, wrong types and ranges, broken rules.
+pub fn normalize(app: &App) -> Result<App, Vec<FieldError>> {
+    match normalize_dropping(app) {
+        Ok((app, unknown)) if unknown.is_empty() => Ok(app),
+        Ok((_, unknown)) => Err(unknown),
+        Err(errors) => Err(errors),
+    }
+}
+
+/// As [`normalize`], but fields that Marathon does not know are dropped, as it drops them, and reported
+/// beside the result.
+///
+/// # Errors
+/// All faults at once, unknown fields among them where there are others.
+pub fn normalize_dropping(app: &App) -> Result<(App, Vec<FieldError>), Vec<FieldError>> {
+    let mut walk = Walk::default();
+    let app = canonical(app, &mut walk);
+    let Walk { mut errors, mut unknown, .. } = walk;
+    if errors.is_empty() {
+        return Ok((app, unknown));
+    }
+    errors.append(&mut unknown);
+    errors.sort();
+    Err(errors)
+}
+
+/// The canonical form of what a server answered. Nothing is refused: fields of other versions are kept, and
+/// values that do not fit are kept as they are.
+#[must_use]
+pub fn normalize_observed(app: &App) -> App {
+    canonical(app, &mut Walk::keeping_unknown())
+}
+
+fn canonical(app: &App, walk: &mut Walk) -> App {
+    let app = walk.canonical(&schema::APP, strip_status(app).into_value());
+    let mut app = App::from_value(app).unwrap_or_default();
+    migrate::migrate(&mut app.0, &mut walk.errors);
+    fill::fill(&mut app.0);
+    if walk.is_strict() {
+        rules::check(&app.0, &mut walk.errors);
+    }
+    fill::sort_sets(&mut app.0);
+    app
+}
+
+/// What only describes the running app; never compared, never sent.
+const STATUS: &[&str] = &[
+    "version",
+    "versionInfo",
+    "tasks",
+    "tasksStaged",
+    "tasksRunning",
+    "tasksHealthy",
+    "tasksUnhealthy",
+    "deployments",
+    "lastTaskFailure",
+    "readinessCheckResults",
+    "taskStats",
+    "tasksStats",
+];
+
+/// The app without status fields.
+#[must_use]
+pub fn strip_status(app: &App) -> App {
+    let kept = app.0.iter().filter(|(key, _)| !STATUS.contains(&key.as_str()));
+    App(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// Whether a volume of that kind (`persistent`, `external`) is there.
+pub(super) fn has_volume(app: &Map<String, Value>, kind: &str) -> bool {
+    let volumes = app.get("container").and_then(|c| c.get("volumes")).and_then(Value::as_array);
+    volumes.into_iter().flatten().any(|v| v.get(kind).is_some())
+}
+
+/// The list that `portIndex` counts: port definitions on the host network, port mappings elsewhere.
+pub(super) fn ports(app: &Map<String, Value>) -> &[Value] {
+    let mappings = app.get("container").and_then(|c| c.get("portMappings"));
+    app.get("portDefinitions").or(mappings).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! Rules that need more than one field, made on the migrated and filled app.
+//!
+//! Source: `api/v2/validation/{AppValidation,SchedulingValidation,NetworkValidation}.scala` of
+//! mesosphere/marathon. Left to the server: what depends on its features and roles.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::fill::is_single_instance;
+use super::{FieldError, has_volume};
+use crate::model::AppId;
+
+type Object = Map<String, Value>;
+
+/// Reports every rule that the app breaks.
+pub(super) fn check(app: &Object, errors: &mut Vec<FieldError>) {
+    ids(app, errors);
+    what_runs(app, errors);
+    container(app, errors);
+    volumes(app, errors);
+    networks(app, errors);
+    ports(app, errors);
+    health_checks(app, errors);
+    checks(app, errors);
+    constraints(app, errors);
+    strategies(app, errors);
+    secrets(app, errors);
+    resources(app, errors);
+}
+
+fn list<'a>(app: &'a Object, key: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
+    app.get(key).and_then(Value::as_array).into_iter().flatten().enumerate()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn ids(app: &Object, errors: &mut Vec<FieldError>) {
+    let mut check = |path: String, value: &Value| {
+        if let Some(Err(error)) = value.as_str().map(AppId::new) {
+            errors.push(FieldError::new(path, error.to_string()));
+        }
+    };
+    if let Some(id) = app.get("id") {
+        check("/id".into(), id);
+    }
+    for (i, dependency) in list(app, "dependencies") {
+        check(format!("/dependencies/{i}"), dependency);
+    }
+}
+
+fn what_runs(app: &Object, errors: &mut Vec<FieldError>) {
+    let (cmd, args, container) = (app.contains_key("cmd"), app.contains_key("args"), app.get("container"));
+    if cmd && args {
+        errors.push(FieldError::new("/args", "may not stand beside cmd; write one of the two"));
+    }
+    let image = container.is_some_and(|c| c.get("docker").is_some() || text(c, "type") == "MESOS");
+    if !cmd && !args && !image {
+        errors.push(FieldError::new(
+            "",
+            "needs cmd, args, or a container with an image: there is nothing to run",
+        ));
+    }
+}
+
+fn container(app: &Object, errors: &mut Vec<FieldError>) {
+    let Some(container) = app.get("container").filter(|c| c.is_object()) else { return };
+    let docker = container.get("docker");
+    let engine = text(container, "type");
+    let mut error = |path: &str, message: &str| errors.push(FieldError::new(path, message));
+    if engine == "DOCKER" && docker.is_none() {
+        error("/container/docker", "is missing: a container of type DOCKER needs docker.image");
+    }
+    if docker.is_some_and(|d| d.get("credential").is_some()) {
+        error("/container/docker/credential", "is no longer supported; write pullConfig");
+    }
+    if engine == "DOCKER" && docker.is_some_and(|d| d.get("pullConfig").is_some()) {
+        error("/container/docker/pullConfig", "is supported by containers of type MESOS only");
+    }
+    if engine == "DOCKER" && app.get("gpus").and_then(Value::as_i64).is_some_and(|gpus| gpus > 0) {
+        error("/gpus", "is supported by containers of type MESOS only");
+    }
+    if engine == "DOCKER" && app.contains_key("check") {
+        error("/check", "is not supported by containers of type DOCKER");
+    }
+}
+
+fn volumes(app: &Object, errors: &mut Vec<FieldError>) {
+    let volumes = app.get("container").and_then(|c| c.get("volumes")).and_then(Value::as_array);
+    for (i, volume) in volumes.into_iter().flatten().enumerate() {
+        let Some(disk) = volume.get("persistent") else { continue };
+        let mut error = |part: &str, message: &str| {
+            errors.push(FieldError::new(format!("/container/volumes/{i}{part}"), message));
+        };
+        let path = text(volume, "containerPath");
+        if path.contains('/') || matches!(path, "." | "..") {
+            error("/containerPath", "of a persistent volume must be one path segment");
+        }
+        if text(volume, "mode") == "RO" {
+            error("/mode", "of a persistent volume must be RW");
+        }
+        let kind = text(disk, "type");
+        let maximum = disk.get("maxSize").and_then(Value::as_i64);
+        if kind == "root" && disk.get("constraints").and_then(Value::as_array).is_some_and(|c| !c.is_empty())
+        {
+            error("/persistent/constraints", "are not supported on root volumes");
+        }
+        if kind != "mount" && maximum.is_some() {
+            error("/persistent/maxSize", "is supported by mount volumes only");
+        }
+        if maximum.is_some_and(|m| disk.get("size").and_then(Value::as_i64).is_some_and(|size| m <= size)) {
+            error("/persistent/maxSize", "must be larger than size");
+        }
+    }
+}
+
+fn networks(app: &Object, errors: &mut Vec<FieldError>) {
+    let networks: Vec<_> = list(app, "networks").map(|(_, network)| network).collect();
+    let mut names = BTreeSet::new();
+    for (i, network) in networks.iter().enumerate() {
+        let (mode, name) = (text(network, "mode"), text(network, "name"));
+        if mode != "container" && (!name.is_empty() || (mode == "host" && network.get("labels").is_some())) {
+            errors.push(FieldError::new(
+                format!("/networks/{i}"),
+                format!("mode {mode} takes no name or labels"),
+            ));
+        }
+        if mode == "container" && !names.insert(name) {
+            errors.push(FieldError::new(format!("/networks/{i}"), "is there twice"));
+        }
+    }
+    if networks.len() > 1 && networks.iter().any(|n| text(n, "mode") != "container") {
+        let message = "must be one host network, one bridge network, or container networks only";
+        errors.push(FieldError::new("/networks", message));
+    }
+    if networks.len() > 1 && app.get("container").is_some_and(|c| text(c, "type") == "DOCKER") {
+        errors.push(FieldError::new("/networks", "a container of type DOCKER joins one network only"));
+    }
+}
+
+fn ports(app: &Object, errors: &mut Vec<FieldError>) {
+    let (base, number) = match app.get("portDefinitions") {
+        Some(_) => ("/portDefinitions", Some("port")),
+        None => ("/container/portMappings", None),
+    };
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for (i, port) in super::ports(app).iter().enumerate() {
+        let name = text(port, "name");
+        if !name.is_empty() && !is_port_name(name) {
+            let message = "must be lower-case letters, digits and '-', and neither begin nor end with '-'";
+            errors.push(FieldError::new(format!("{base}/{i}/name"), message));
+        }
+        if !name.is_empty() && !names.insert(name) {
+            errors.push(FieldError::new(format!("{base}/{i}/name"), format!("{name:?} is there twice")));
+        }
+        let value = number.and_then(|key| port.get(key)).and_then(Value::as_i64).filter(|n| *n != 0);
+        if value.is_some_and(|value| !numbers.insert(value)) {
+            errors.push(FieldError::new(format!("{base}/{i}/port"), "is there twice"));
+        }
+    }
+}
+
+fn is_port_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.starts_with(inner) && name.ends_with(inner) && name.chars().all(|c| inner(c) || c == '-')
+}
+
+fn health_checks(app: &Object, errors: &mut Vec<FieldError>) {
+    let ports = super::ports(app).len();
+    let docker = app.get("container").is_some_and(|c| text(c, "type") == "DOCKER");
+    let mut of_mesos = 0;
+    for (i, check) in list(app, "healthChecks") {
+        let protocol = text(check, "protocol");
+        let mut error = |part: &str, message: String| {
+            errors.push(FieldError::new(format!("/healthChecks/{i}{part}"), message));
+        };
+        of_mesos += usize::from(protocol.starts_with("MESOS_"));
+        match (protocol == "COMMAND", check.get("command").is_some()) {
+            (true, false) => error("/command/value", "is missing: a COMMAND check needs it".into()),
+            (false, true) => error("/protocol", "must be COMMAND where a command is given".into()),
+            _ => {}
+        }
+        let index = check.get("portIndex").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        if matches!(protocol, "HTTP" | "HTTPS" | "TCP") {
+            if index.is_some_and(|index| index >= ports) {
+                error("/portIndex", format!("must be below the number of ports, {ports}"));
+            } else if index.is_none() && check.get("port").is_none() {
+                error("/portIndex", "is missing, and the app has no port".into());
+            }
+        }
+        if text(check, "ipProtocol") == "IPv6" && !(docker && protocol.starts_with("MESOS_")) {
+            let message = "IPv6 is supported by MESOS_ checks of containers of type DOCKER only";
+            error("/ipProtocol", message.into());
+        }
+    }
+    if of_mesos > 1 {
+        errors.push(FieldError::new("/healthChecks", "may hold one MESOS_ check at most"));
+    }
+}
+
+fn checks(app: &Object, errors: &mut Vec<FieldError>) {
+    if let Some(check) = app.get("check")
+        && ["http", "tcp", "exec"].iter().filter(|kind| check.get(kind).is_some()).count() != 1
+    {
+        errors.push(FieldError::new("/check", "needs exactly one of http, tcp and exec"));
+    }
+    let names: BTreeSet<_> = super::ports(app).iter().map(|port| text(port, "name")).collect();
+    for (i, check) in list(app, "readinessChecks") {
+        let seconds = |key: &str| check.get(key).and_then(Value::as_i64);
+        let mut error = |part: &str, message: String| {
+            errors.push(FieldError::new(format!("/readinessChecks/{i}{part}"), message));
+        };
+        if i > 0 {
+            error("", "there may be one readiness check at most".into());
+        }
+        if !names.contains(text(check, "portName")) {
+            error("/portName", format!("no port has the name {:?}", text(check, "portName")));
+        }
+        if seconds("timeoutSeconds") >= seconds("intervalSeconds") {
+            error("/timeoutSeconds", "must be smaller than intervalSeconds".into());
+        }
+    }
+}
+
+const OPERATORS: &[&str] = &["UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS"];
+
+fn constraints(app: &Object, errors: &mut Vec<FieldError>) {
+    for (i, constraint) in list(app, "constraints") {
+        let parts: Vec<_> = constraint.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let whole = |value: &str| value.parse::<i32>().is_ok();
+        let message = match parts[..] {
+            ["", ..] => "needs a field name first",
+            [_, operator] | [_, operator, _] if !OPERATORS.contains(&operator) => {
+                "the operator must be one of UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS"
+            }
+            [_, "UNIQUE", _] => "UNIQUE takes no value",
+            [_, "LIKE" | "UNLIKE"] => "LIKE and UNLIKE need a regular expression",
+            [_, "MAX_PER"] => "MAX_PER needs a whole number",
+            [_, "MAX_PER" | "GROUP_BY", value] if !whole(value) => "the value must be a whole number",
+            [_, _] | [_, _, _] => continue,
+            _ => "must be [field, operator] or [field, operator, value]",
+        };
+        errors.push(FieldError::new(format!("/constraints/{i}"), message));
+    }
+    if app.get("acceptedResourceRoles").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        errors.push(FieldError::new("/acceptedResourceRoles", "must not be empty; leave it out"));
+    }
+}
+
+fn strategies(app: &Object, errors: &mut Vec<FieldError>) {
+    let resident = has_volume(app, "persistent");
+    let part = |key: &str, part: &str| app.get(key).and_then(|s| s.get(part)).and_then(Value::as_f64);
+    let healthy = part("upgradeStrategy", "minimumHealthCapacity").unwrap_or_default();
+    let over = part("upgradeStrategy", "maximumOverCapacity").unwrap_or_default();
+    let mut error = |path: &str, message: &str| errors.push(FieldError::new(path, message));
+    if is_single_instance(app) {
+        if app.get("instances").and_then(Value::as_i64).is_some_and(|n| n > 1) {
+            error("/instances", "must be 0 or 1 with the label MARATHON_SINGLE_INSTANCE_APP");
+        }
+        if healthy != 0.0 || over != 0.0 {
+            let message = "must be 0 and 0 with the label MARATHON_SINGLE_INSTANCE_APP";
+            error("/upgradeStrategy", message);
+        }
+    }
+    if resident && over != 0.0 {
+        error("/upgradeStrategy/maximumOverCapacity", "must be 0 with a persistent volume");
+    }
+    if resident && app.get("unreachableStrategy").is_some_and(Value::is_object) {
+        error("/unreachableStrategy", "must be \"disabled\" with a persistent volume");
+    }
+    let inactive = part("unreachableStrategy", "inactiveAfterSeconds");
+    if inactive > part("unreachableStrategy", "expungeAfterSeconds") {
+        error("/unreachableStrategy/inactiveAfterSeconds", "must not be more than expungeAfterSeconds");
+    }
+}
+
+fn secrets(app: &Object, errors: &mut Vec<FieldError>) {
+    let declared = |name: &str| app.get("secrets").is_some_and(|s| s.get(name).is_some());
+    let mut check = |path: String, name: Option<&Value>| {
+        if let Some(name) = name.and_then(Value::as_str).filter(|name| !declared(name)) {
+            errors.push(FieldError::new(
+                path,
+                format!("names the secret {name:?}, which secrets does not hold"),
+            ));
+        }
+    };
+    for (key, value) in app.get("env").and_then(Value::as_object).into_iter().flatten() {
+        check(format!("/env/{}/secret", key.replace('~', "~0").replace('/', "~1")), value.get("secret"));
+    }
+    let Some(container) = app.get("container") else { return };
+    for (i, volume) in container.get("volumes").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        check(format!("/container/volumes/{i}/secret"), volume.get("secret"));
+    }
+    check("/container/docker/pullConfig/secret".into(), container.pointer("/docker/pullConfig/secret"));
+}
+
+fn resources(app: &Object, errors: &mut Vec<FieldError>) {
+    for key in ["cpus", "mem"] {
+        let limit = app.get("resourceLimits").and_then(|l| l.get(key)).and_then(Value::as_f64);
+        let request = app.get(key).and_then(Value::as_f64);
+        if limit.is_some() && limit < request {
+            errors
+                .push(FieldError::new(format!("/resourceLimits/{key}"), format!("must not be below {key}")));
+        }
+    }
+}
