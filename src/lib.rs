@@ -34,3 +34,4 @@ pub mod telemetry;
 pub mod workers;
 
 pub mod marathon;
+pub mod storage;

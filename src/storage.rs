@@ -1,0 +1,209 @@
+//! The registry's memory: packages and the controller's books, kept in an object store.
+//!
+//! ```text
+//! v1/catalog/log/<20 digits>    records: which package versions there are       (catalog)
+//! v1/control/log/<20 digits>    records: lease, accepted manifests, inventory   (control)
+//! v1/blobs/sha256/<2 hex>/<64 hex>/<start>-<random>[.chunks]    the bytes        (blobs)
+//! ```
+//!
+//! Both logs are uses of one protocol ([`records`]), which needs nothing of a store but create-if-absent.
+//! What a local directory needs besides is in [`local`]. Nothing is visible before it is whole
+//! ([`publish`]), and nothing is handed out that was not verified ([`blobs`]).
+
+pub mod blobs;
+pub mod catalog;
+pub mod control;
+pub mod local;
+pub mod publish;
+pub mod records;
+mod snapshots;
+
+mod calls;
+mod documents;
+
+#[cfg(test)]
+pub(crate) mod faults;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use serde_json::Value;
+
+use crate::clock::{Clock, Entropy};
+use crate::model::{Coordinate, ErrorClass};
+
+pub use calls::CallError;
+
+use blobs::{BlobError, Blobs};
+use calls::Calls;
+use catalog::Catalog;
+use control::Control;
+use documents::Documents;
+use local::{DirectoryLock, LocalError};
+use records::{Access, LogError, Site};
+
+/// The storage of one registry.
+pub struct Storage {
+    /// The bytes.
+    pub blobs: Blobs,
+    /// The packages.
+    pub catalog: Catalog,
+    /// The controller's books.
+    pub control: Control,
+    documents: Documents,
+    /// Held for as long as this storage may write.
+    _lock: Option<DirectoryLock>,
+}
+
+/// Storage that cannot be used, or a document that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// A log cannot be used.
+    #[error("cannot open the storage")]
+    Open(#[source] LogError),
+    /// The bytes of a document cannot be read.
+    #[error("cannot read the metadata of {coordinate}")]
+    Document {
+        /// Which package.
+        coordinate: Coordinate,
+        /// Why not.
+        #[source]
+        source: BlobError,
+    },
+    /// The bytes of an accepted snapshot cannot be read.
+    #[error("cannot read the last accepted manifest")]
+    Snapshot(#[source] BlobError),
+    /// An accepted snapshot is not what was stored.
+    #[error("the last accepted manifest cannot be understood")]
+    SnapshotNotJson(#[source] serde_json::Error),
+    /// A document is not JSON, though its bytes are those that were stored.
+    #[error("the metadata of {coordinate} is not JSON")]
+    NotJson {
+        /// Which package.
+        coordinate: Coordinate,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl StorageError {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Local(error) => error.class(),
+            Self::Open(error) => error.class(),
+            Self::Document { source, .. } | Self::Snapshot(source) => source.class(),
+            Self::NotJson { .. } | Self::SnapshotNotJson(_) => ErrorClass::Stall,
+        }
+    }
+
+    /// A stable word for labels.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Local(error) => error.label(),
+            Self::Open(error) => error.label(),
+            Self::Document { source, .. } | Self::Snapshot(source) => source.label(),
+            Self::NotJson { .. } => "DocumentNotJson",
+            Self::SnapshotNotJson(_) => "SnapshotNotJson",
+        }
+    }
+}
+
+impl Storage {
+    /// Opens a directory for writing, creating it where there is none. Waits at most `lock_wait` for another
+    /// process to end.
+    ///
+    /// # Errors
+    /// When the directory cannot be used (nothing in it was changed) or its logs cannot be read.
+    pub async fn open_local(
+        directory: &Path,
+        lock_wait: Duration,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, StorageError> {
+        let (store, lock) = local::open(directory, lock_wait, &clock).await?;
+        Self::join(Arc::new(store), Access::ReadWrite, Some(lock), clock, entropy).await
+    }
+
+    /// Opens a directory for reading, beside whoever writes to it. Commits and publishing are refused.
+    ///
+    /// # Errors
+    /// When there is no storage, or it cannot be read.
+    pub async fn open_local_read_only(
+        directory: &Path,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, StorageError> {
+        let store = local::open_read_only(directory).await?;
+        Self::join(Arc::new(store), Access::ReadOnly, None, clock, entropy).await
+    }
+
+    /// Opens storage for writing in any store; what excludes other writers is the caller's concern.
+    ///
+    /// # Errors
+    /// When the logs cannot be read or begun.
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, StorageError> {
+        Self::join(store, Access::ReadWrite, None, clock, entropy).await
+    }
+
+    /// Opens storage in memory, which is gone with the process: for tests of what stands above it.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub async fn in_memory(clock: Clock, entropy: Entropy) -> Result<Self, StorageError> {
+        Self::open(Arc::new(InMemory::new()), clock, entropy).await
+    }
+
+    async fn join(
+        store: Arc<dyn ObjectStore>,
+        access: Access,
+        lock: Option<DirectoryLock>,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, StorageError> {
+        let calls = Calls { store, clock };
+        let author = entropy.nonce();
+        let site = Site { calls: calls.clone(), entropy: entropy.clone(), author, access };
+        let catalog = Catalog::open(site.clone()).await.map_err(StorageError::Open)?;
+        let control = Control::open(site, catalog.registry()).await.map_err(StorageError::Open)?;
+        let blobs = Blobs::new(calls, entropy);
+        Ok(Self { blobs, catalog, control, documents: Documents::default(), _lock: lock })
+    }
+
+    /// The metadata document of a package; none where the package is not published. Documents read lately
+    /// are held in memory.
+    ///
+    /// # Errors
+    /// When its bytes cannot be read or are damaged.
+    pub async fn document(&self, coordinate: &Coordinate) -> Result<Option<Arc<Value>>, StorageError> {
+        let state = self.catalog.state();
+        let Some(entry) = state.entry(coordinate) else { return Ok(None) };
+        if let Some(document) = self.documents.get(&entry.document) {
+            return Ok(Some(document));
+        }
+        let Some(blob) = state.blob(&entry.document) else { return Ok(None) };
+        let read = self.blobs.read_all(&blob, publish::DOCUMENT_LIMIT).await;
+        let bytes =
+            read.map_err(|source| StorageError::Document { coordinate: coordinate.clone(), source })?;
+        let document: Arc<Value> = serde_json::from_slice(&bytes)
+            .map(Arc::new)
+            .map_err(|source| StorageError::NotJson { coordinate: coordinate.clone(), source })?;
+        self.documents.insert(entry.document, blob.size, Arc::clone(&document));
+        Ok(Some(document))
+    }
+}

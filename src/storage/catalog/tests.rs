@@ -1,0 +1,134 @@
+//! What the catalog refuses and what it answers.
+
+use super::*;
+
+fn digest(n: u8) -> Digest {
+    Digest::of(&[n])
+}
+
+fn blob(n: u8, start: u64) -> NewBlob {
+    let key = BlobKey { start, random: u64::from(n) };
+    NewBlob { digest: digest(n), key, size: u64::from(n), chunks: None, media_type: "text/plain".into() }
+}
+
+fn member(n: u8) -> Member {
+    Member {
+        role: format!("asset/{n}"),
+        name: "x".into(),
+        digest: digest(n),
+        size: u64::from(n),
+        media_type: "text/plain".into(),
+    }
+}
+
+/// A package whose document is blob 100 and whose members are these.
+fn publication(name: &str, version: &str, release_version: u64, members: &[u8]) -> Publication {
+    Publication {
+        coordinate: Coordinate::new(name.parse().unwrap(), version.parse().unwrap()),
+        digest: digest(200),
+        release_version,
+        document: digest(100),
+        members: members.iter().map(|n| member(*n)).collect(),
+        blobs: members.iter().chain([&100]).map(|n| blob(*n, 0)).collect(),
+    }
+}
+
+fn apply(state: &mut CatalogState, publication: &Publication) -> Result<(), CatalogRejection> {
+    let operation = CatalogOperation::Published(publication.clone());
+    state.validate(&operation, Epoch::default())?;
+    let seq = state.seq + 1;
+    state.apply(seq, &operation);
+    Ok(())
+}
+
+#[test]
+fn a_version_never_changes() {
+    let mut state = CatalogState::default();
+    let first = publication("hello", "1", 0, &[1]);
+    apply(&mut state, &first).unwrap();
+    let same = apply(&mut state, &Publication { release_version: 5, ..first.clone() });
+    assert!(matches!(same, Err(CatalogRejection::AlreadyPublished { release_version: 0, .. })));
+    let other = apply(&mut state, &Publication { digest: digest(201), ..first.clone() });
+    assert!(matches!(other, Err(CatalogRejection::VersionImmutable { .. })));
+    let taken = apply(&mut state, &publication("hello", "2", 0, &[1]));
+    assert!(matches!(taken, Err(CatalogRejection::ReleaseVersionTaken { .. })));
+    apply(&mut state, &publication("hello", "2", 1, &[1])).unwrap();
+    apply(&mut state, &publication("other", "2", 1, &[1])).unwrap();
+}
+
+#[test]
+fn every_digest_needs_a_blob_of_its_length() {
+    let mut state = CatalogState::default();
+    let mut without = publication("hello", "1", 0, &[1, 2]);
+    without.blobs.remove(1);
+    let missing = apply(&mut state, &without);
+    assert_eq!(missing, Err(CatalogRejection::UnknownBlob { digest: digest(2) }));
+    let mut no_document = publication("hello", "1", 0, &[1]);
+    no_document.blobs.pop();
+    assert!(matches!(apply(&mut state, &no_document), Err(CatalogRejection::UnknownBlob { .. })));
+    let mut longer = publication("hello", "1", 0, &[1]);
+    longer.members[0].size = 9;
+    assert!(matches!(apply(&mut state, &longer), Err(CatalogRejection::SizeDiffers { size: 1, .. })));
+    let mut early = publication("hello", "1", 0, &[1]);
+    early.blobs[0].key.start = 1;
+    assert!(matches!(apply(&mut state, &early), Err(CatalogRejection::KeyFromTheFuture { .. })));
+    assert_eq!(state, CatalogState::default());
+    apply(&mut state, &publication("hello", "1", 0, &[1, 2])).unwrap();
+    let mut reusing = publication("hello", "2", 1, &[2]);
+    reusing.blobs.clear();
+    apply(&mut state, &reusing).unwrap();
+}
+
+#[test]
+fn a_digest_is_known_only_under_what_references_it() {
+    let mut state = CatalogState::default();
+    apply(&mut state, &publication("hello", "1", 0, &[1])).unwrap();
+    apply(&mut state, &publication("other", "1", 0, &[2])).unwrap();
+    let hello = Coordinate::new("hello".parse().unwrap(), "1".parse().unwrap());
+    let (found, blob) = state.member(&hello, &digest(1)).unwrap();
+    assert_eq!((found.role.as_str(), blob.size), ("asset/1", 1));
+    assert!(state.member(&hello, &digest(2)).is_none(), "it belongs to the other package");
+    assert!(state.member(&hello, &digest(100)).is_none(), "the document is no file of the package");
+}
+
+#[test]
+fn counts_tell_names_from_versions_and_count_shared_bytes_once() {
+    let mut state = CatalogState::default();
+    apply(&mut state, &publication("hello", "1", 0, &[1, 2])).unwrap();
+    apply(&mut state, &publication("hello", "2", 1, &[2, 3])).unwrap();
+    apply(&mut state, &publication("other", "1", 0, &[3])).unwrap();
+    assert_eq!((state.name_count(), state.version_count(), state.total_bytes()), (2, 3, 106));
+    let all: Vec<_> = state.packages().map(|entry| entry.coordinate.to_string()).collect();
+    assert_eq!(all, ["hello 1", "hello 2", "other 1"]);
+    assert_eq!(state.versions_of(&"hello".parse().unwrap()).count(), 2);
+}
+
+#[test]
+fn of_two_copies_of_the_same_bytes_the_first_recorded_is_used() {
+    let mut state = CatalogState::default();
+    apply(&mut state, &publication("hello", "1", 0, &[1])).unwrap();
+    let mut second = publication("other", "1", 0, &[1]);
+    second.blobs.iter_mut().for_each(|blob| blob.key.random += 1_000);
+    apply(&mut state, &second).unwrap();
+    assert_eq!(state.blob(&digest(1)).unwrap().key.random, 1);
+}
+
+#[test]
+fn the_shape_of_a_record_is_public() {
+    let mut operation = publication("hello", "1", 0, &[1]);
+    operation.blobs[0].chunks = Some(digest(7));
+    let operation = CatalogOperation::Published(operation);
+    let json = serde_json::to_value(&operation).unwrap();
+    let published = &json["published"];
+    assert_eq!(published["coordinate"], serde_json::json!({"name": "hello", "version": "1"}));
+    assert_eq!(published["releaseVersion"], 0);
+    assert_eq!(published["blobs"][0]["key"], "00000000000000000000-0000000000000001");
+    assert_eq!(published["blobs"][1].get("chunks"), None);
+    assert_eq!(serde_json::from_value::<CatalogOperation>(json.clone()).unwrap(), operation);
+    let mut unknown = json;
+    unknown["published"]["news"] = true.into();
+    assert!(
+        serde_json::from_value::<CatalogOperation>(unknown).is_err(),
+        "an unknown field is never ignored"
+    );
+}

@@ -1,0 +1,336 @@
+//! A directory as registry storage: whether it is ours, who may write to it, and what a crash left in it.
+//!
+//! One process writes, held by an exclusive `flock`, which the kernel gives back when the process ends in
+//! any way. Readers take no lock: objects are created once and whole. The directory also holds what
+//! belongs to the local Marathon; the storage is `v1/`. A directory that holds anything else is refused
+//! before anything in it is touched.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use object_store::local::LocalFileSystem;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+
+use crate::clock::Clock;
+use crate::model::ErrorClass;
+
+/// How often a lock that somebody holds is tried.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The object that only a registry has.
+const MARKER: &str = "v1/catalog/log/00000000000000000000";
+
+/// What may stand in a directory that becomes ours: left by a start that was cut short, by the local
+/// Marathon, or by the file system itself.
+const KNOWN: [&str; 4] = ["lock", "marathon", "lost+found", "v1"];
+
+/// What may stand in a `v1` without a marker.
+const KNOWN_INSIDE: [&str; 3] = ["catalog", "control", "blobs"];
+
+/// A directory that cannot serve as storage. Nothing in it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// It holds something that is not ours.
+    #[error(
+        "{} is not a registry's storage: it holds {found:?}; choose an empty or a new directory",
+        path.display()
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// One of the names that do not belong there.
+        found: String,
+    },
+    /// It is a symbolic link, or holds one.
+    #[error("{} is a symbolic link; storage must lie in a real directory, name that one", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// It is something else than a directory.
+    #[error("{} is not a directory; choose another path", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It may not be written to.
+    #[error("{} is not writable; change its owner or mode, or choose another directory", path.display())]
+    NotWritable {
+        /// The directory.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process writes to it.
+    #[error(
+        "{} is in use by another process{}; stop that one or choose another directory",
+        path.display(),
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The process, where it can be read who it is.
+        pid: Option<u32>,
+    },
+    /// A newer program laid it out.
+    #[error("{} was written by a newer version (it holds {found}); use that version", path.display())]
+    NewerFormat {
+        /// The directory.
+        path: PathBuf,
+        /// The name that says so.
+        found: String,
+    },
+    /// There is no storage to read.
+    #[error("there is no registry's storage in {}; start the daemon on it once", path.display())]
+    Absent {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It could not be looked at, locked or swept.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store could not be made of it.
+    #[error("cannot use the directory")]
+    Store(#[source] object_store::Error),
+    /// The process is ending.
+    #[error("the work was interrupted")]
+    Interrupted(#[source] tokio::task::JoinError),
+}
+
+impl LocalError {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Locked { .. } => ErrorClass::Wait,
+            Self::Interrupted(_) => ErrorClass::Retry,
+            _ => ErrorClass::Fatal,
+        }
+    }
+
+    /// A stable word for labels.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotOurs { .. } => "NotOurs",
+            Self::Symlink { .. } => "Symlink",
+            Self::NotADirectory { .. } => "NotADirectory",
+            Self::NotWritable { .. } => "NotWritable",
+            Self::Locked { .. } => "Locked",
+            Self::NewerFormat { .. } => "NewerFormat",
+            Self::Absent { .. } => "StorageAbsent",
+            Self::Io { .. } => "DirectoryUnusable",
+            Self::Store(_) => "StoreUnusable",
+            Self::Interrupted(_) => "Interrupted",
+        }
+    }
+
+    fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::NotWritable { path, source },
+            ErrorKind::NotADirectory => Self::NotADirectory { path },
+            _ => Self::Io { action, path, source },
+        }
+    }
+}
+
+/// The right to write to a directory; given back when it is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _file: File,
+}
+
+/// Opens a directory for writing: makes it where there is none, waits at most `wait` for its lock, and
+/// removes what an earlier crash left half written.
+pub(super) async fn open(
+    path: &Path,
+    wait: Duration,
+    clock: &Clock,
+) -> Result<(LocalFileSystem, DirectoryLock), LocalError> {
+    let file = blocking(path, |path| {
+        inspect(path)?;
+        create(path)?;
+        lock_file(path)
+    })
+    .await?;
+    let lock = acquire(path, file, wait, clock).await?;
+    blocking(path, |path| {
+        // Another process may have begun to use the directory while this one waited.
+        inspect(path)?;
+        sweep(&path.join("v1"))
+    })
+    .await?;
+    Ok((store(path)?, lock))
+}
+
+/// Opens a directory for reading, beside whoever writes to it.
+pub(super) async fn open_read_only(path: &Path) -> Result<LocalFileSystem, LocalError> {
+    let ours = blocking(path, inspect).await?;
+    if ours { store(path) } else { Err(LocalError::Absent { path: path.to_owned() }) }
+}
+
+fn store(path: &Path) -> Result<LocalFileSystem, LocalError> {
+    LocalFileSystem::new_with_prefix(path).map(|store| store.with_fsync(true)).map_err(LocalError::Store)
+}
+
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || work(&path)).await.map_err(LocalError::Interrupted)?
+}
+
+/// Looks without touching: true when a registry's storage is there, false when one may be made there.
+fn inspect(path: &Path) -> Result<bool, LocalError> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(LocalError::io("look at", path, error)),
+        Ok(found) if found.is_symlink() => return Err(LocalError::Symlink { path: path.to_owned() }),
+        Ok(found) if !found.is_dir() => return Err(LocalError::NotADirectory { path: path.to_owned() }),
+        Ok(_) => {}
+    }
+    let names = names(path)?;
+    let is_layout =
+        |name: &&String| name.strip_prefix('v').is_some_and(|n| n != "1" && n.parse::<u32>().is_ok());
+    if let Some(found) = names.iter().find(is_layout) {
+        return Err(LocalError::NewerFormat { path: path.to_owned(), found: found.clone() });
+    }
+    if std::fs::symlink_metadata(path.join(MARKER)).is_ok_and(|marker| marker.is_file()) {
+        return Ok(true);
+    }
+    let mut foreign =
+        names.iter().filter(|name| !KNOWN.contains(&name.as_str())).cloned().collect::<Vec<_>>();
+    if names.iter().any(|name| name == "v1") {
+        let inside = self::names(&path.join("v1"))?.into_iter();
+        foreign.extend(
+            inside.filter(|name| !KNOWN_INSIDE.contains(&name.as_str())).map(|name| format!("v1/{name}")),
+        );
+    }
+    match foreign.into_iter().min() {
+        Some(found) => Err(LocalError::NotOurs { path: path.to_owned(), found }),
+        None => Ok(false),
+    }
+}
+
+fn names(path: &Path) -> Result<Vec<String>, LocalError> {
+    let failed = |error| LocalError::io("list", path, error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// Makes the directory, readable by its owner only: the store follows links, so nobody else may place any.
+fn create(path: &Path) -> Result<(), LocalError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let failed = |error| LocalError::io("create", path, error);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    // The new name must survive a power cut as the records in it will.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)
+}
+
+fn lock_file(path: &Path) -> Result<File, LocalError> {
+    let path = path.join("lock");
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    options.open(&path).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::LOOP) => LocalError::Symlink { path: path.clone() },
+        _ => LocalError::io("open", &path, error),
+    })
+}
+
+async fn acquire(
+    path: &Path,
+    mut file: File,
+    wait: Duration,
+    clock: &Clock,
+) -> Result<DirectoryLock, LocalError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                note_pid(&mut file).map_err(|error| LocalError::io("write the lock of", path, error))?;
+                return Ok(DirectoryLock { _file: file });
+            }
+            Err(Errno::WOULDBLOCK) if waited < wait => {
+                clock.sleep(POLL.min(wait.saturating_sub(waited))).await;
+                waited += POLL;
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let pid = noted_pid(&mut file);
+                return Err(LocalError::Locked { path: path.to_owned(), pid });
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(LocalError::io("lock", path, errno.into())),
+        }
+    }
+}
+
+/// Writes our process id into the lock file, for the message of whoever waits.
+fn note_pid(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn noted_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Removes staging files (`name#N`) that a crash left; the store itself neither lists nor reuses them.
+/// Refuses links on the way, because the store would follow them.
+fn sweep(folder: &Path) -> Result<(), LocalError> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |error| LocalError::io("sweep", &folder, error);
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            other => other.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_symlink() {
+                return Err(LocalError::Symlink { path: entry.path() });
+            } else if kind.is_dir() {
+                folders.push(entry.path());
+            } else if is_staging(&entry.file_name().to_string_lossy()) {
+                std::fs::remove_file(entry.path()).map_err(failed)?;
+                tracing::info!(file = %entry.path().display(), "removed what a crash left half written");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_staging(name: &str) -> bool {
+    let suffix = name.rsplit_once('#').map(|(_, suffix)| suffix);
+    suffix.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests;
