@@ -33,5 +33,7 @@ pub mod retry;
 pub mod telemetry;
 pub mod workers;
 
+pub mod bundle;
 pub mod marathon;
+pub mod source;
 pub mod storage;
