@@ -29,6 +29,7 @@ pub mod render;
 pub mod universe;
 
 pub mod clock;
+pub mod config;
 pub mod retry;
 pub mod telemetry;
 pub mod workers;
@@ -37,3 +38,5 @@ pub mod bundle;
 pub mod marathon;
 pub mod source;
 pub mod storage;
+
+pub mod controller;

@@ -1,0 +1,330 @@
+//! The daemon that joins the stages: look, plan, execute, report; again and again.
+//!
+//! Level-triggered: every pass looks at everything, so that a missed event costs time and nothing else. Only
+//! [`Controller::run`] acts; [`Controller::plan_now`] looks and plans with the same functions and writes
+//! nothing.
+
+pub mod desired;
+pub mod execute;
+pub mod guard;
+pub mod hold;
+pub mod observe;
+pub mod plan;
+pub mod report;
+pub mod stage;
+pub mod status;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::{Clock, Entropy};
+use crate::marathon::Client;
+use crate::model::{
+    Blocked, Epoch, Observation, Outcome, OutcomeResult, Plan, Problem, Revision, SnapshotPath, UnitStatus,
+};
+use crate::retry::Delays;
+use crate::source::Source;
+use crate::storage::Storage;
+use crate::storage::control::{ControlOperation, ControlRejection};
+use crate::storage::records::CommitError;
+use crate::telemetry::{Metrics, chain};
+use execute::Executor;
+use hold::Holds;
+use plan::PlanSettings;
+use stage::{Accepted, Stage};
+use status::StatusBook;
+
+/// How long a pass waits for the next while something is moving; longer and longer while nothing new comes of it.
+const BUSY_PAUSE: Duration = Duration::from_millis(300);
+
+/// How many entries the log of a view holds.
+pub const LONGEST_LOG: usize = 256;
+
+/// What the last pass found, for everybody who asks.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// How many passes there were.
+    pub passes: u64,
+    /// The revision in force.
+    pub revision: Option<Revision>,
+    /// Why a newer one is not.
+    pub problems: Vec<Problem>,
+    /// All units.
+    pub units: Vec<UnitStatus>,
+    /// What is not desired any more and is not removed, with the reason.
+    pub kept: Vec<Blocked>,
+    /// What happened lately, oldest first; the last [`LONGEST_LOG`] entries.
+    pub log: VecDeque<LogEntry>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub struct LogEntry {
+    /// Counts up from 1, without a gap.
+    pub number: u64,
+    /// What, in one line or a few.
+    pub text: String,
+}
+
+/// What a controller is made of.
+pub struct Parts {
+    /// Where manifests come from.
+    pub source: Box<dyn Source>,
+    /// The cluster.
+    pub marathon: Client,
+    /// The registry's storage and our books.
+    pub storage: Arc<Storage>,
+    /// Limits and names for the planner.
+    pub settings: PlanSettings,
+    /// How long to wait between passes when nothing moves.
+    pub interval: Duration,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+/// The controller of one source and one cluster.
+pub struct Controller {
+    stage: Mutex<Stage>,
+    marathon: Client,
+    storage: Arc<Storage>,
+    settings: PlanSettings,
+    interval: Duration,
+    metrics: Metrics,
+    clock: Clock,
+    entropy: Entropy,
+    view: watch::Sender<View>,
+    nudge: Notify,
+}
+
+/// How soon to look again.
+enum Pace {
+    /// Something moves, and there is news.
+    News,
+    /// Something moves.
+    Moving,
+    /// Nothing moves.
+    Quiet,
+}
+
+/// One look at everything.
+struct Look {
+    accepted: Option<Arc<Accepted>>,
+    problems: Vec<Problem>,
+    observation: Observation,
+}
+
+impl Controller {
+    /// Joins the parts. Nothing happens before [`Controller::run`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            stage: Mutex::new(Stage::new(parts.source)),
+            marathon: parts.marathon,
+            storage: parts.storage,
+            settings: parts.settings,
+            interval: parts.interval,
+            metrics: parts.metrics,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            view: watch::Sender::new(View::default()),
+            nudge: Notify::new(),
+        }
+    }
+
+    /// The results of the passes.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
+    }
+
+    /// Asks for a pass soon.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Looks and plans, and writes nothing.
+    pub async fn plan_now(&self) -> Plan {
+        let look = self.look().await;
+        self.plan(&look)
+    }
+
+    /// Works until told to stop. An action that has begun is finished.
+    ///
+    /// # Errors
+    /// When the lease cannot be taken or given back.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), CommitError<ControlRejection>> {
+        let epoch = self.storage.control.acquire().await?;
+        info!(%epoch, "leading");
+        self.metrics.set_leader(true);
+        let (marathon, storage) = (self.marathon.clone(), Arc::clone(&self.storage));
+        let executor = Executor { marathon, storage, epoch, stop: stop.clone(), clock: self.clock.clone() };
+        self.restore().await;
+        let mut holds = Holds::new(self.entropy.clone());
+        let mut book = StatusBook::default();
+        let mut delays = Delays::new(BUSY_PAUSE, self.interval, self.entropy.clone());
+        while !stop.is_cancelled() {
+            let begun = self.clock.boot();
+            let look = tokio::select! {
+                look = self.look() => look,
+                () = stop.cancelled() => break,
+            };
+            let pause = match self.pass(look, begun, &executor, &mut holds, &mut book).await {
+                Pace::News => {
+                    delays.reset();
+                    delays.next_delay().min(self.interval)
+                }
+                Pace::Moving => delays.next_delay().min(self.interval),
+                Pace::Quiet => self.interval,
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.nudge.notified() => {}
+                () = self.clock.sleep(pause) => {}
+            }
+        }
+        self.metrics.set_leader(false);
+        self.storage.control.release(epoch).await.map(|_| ())
+    }
+
+    /// One pass over what was seen.
+    async fn pass(
+        &self,
+        mut look: Look,
+        begun: Duration,
+        executor: &Executor,
+        holds: &mut Holds,
+        book: &mut StatusBook,
+    ) -> Pace {
+        if let Some(accepted) = &look.accepted
+            && let Err(error) = self.record_acceptance(executor.epoch, accepted).await
+        {
+            let message = format!("the storage takes no record of it: {error}");
+            look.problems.push(Problem::of_file(&SnapshotPath::root(), message));
+            self.metrics.reconciled("failed", self.clock.boot().saturating_sub(begun));
+            let plan = self.plan(&look);
+            self.publish_view(look, &plan, book, &[], &[]);
+            return Pace::Quiet;
+        }
+        let plan = self.plan(&look);
+        let outcomes = match &look.accepted {
+            Some(accepted) => executor.execute(&plan, &accepted.packages, holds).await,
+            None => Vec::new(),
+        };
+        let changed = match &look.accepted {
+            Some(accepted) => book.merge(&accepted.desired, &plan, &outcomes, self.clock.wall()),
+            None => Vec::new(),
+        };
+        let moving = book.units().iter().any(|unit| unit.condition("Reconciling").is_some());
+        self.measure(&plan, &outcomes, book, self.clock.boot().saturating_sub(begun));
+        self.publish_view(look, &plan, book, &changed, &outcomes);
+        match (moving, changed.is_empty()) {
+            (true, false) => Pace::News,
+            (true, true) => Pace::Moving,
+            (false, _) => Pace::Quiet,
+        }
+    }
+
+    /// Puts in force what was in force when the program last ran: the source may be broken or away by now.
+    async fn restore(&self) {
+        let mut stage = self.stage.lock().await;
+        match self.storage.last_snapshot(stage.source()).await {
+            Ok(Some(snapshot)) => stage.restore(&snapshot),
+            Ok(None) => {}
+            Err(error) => warn!(error = chain(&error), "the last accepted manifest is not to be had"),
+        }
+    }
+
+    /// Keeps what is in force and writes down which revision that is, once per revision.
+    async fn record_acceptance(&self, epoch: Epoch, accepted: &Accepted) -> Result<(), String> {
+        let (source, revision) = (accepted.desired.source.clone(), accepted.desired.revision.clone());
+        if self.storage.control.state().inventory.accepted.get(&source) == Some(&revision) {
+            return Ok(());
+        }
+        let snapshot = self.storage.put_snapshot(&accepted.snapshot).await.map_err(|e| chain(&e))?;
+        let operation = ControlOperation::SnapshotAccepted { source, revision, snapshot };
+        self.storage.control.commit(epoch, vec![operation]).await.map(|_| ()).map_err(|e| chain(&e))
+    }
+
+    async fn look(&self) -> Look {
+        let mut stage = self.stage.lock().await;
+        if stage.refresh().await {
+            self.metrics.set_source_success(stage.source().as_str(), self.clock.wall());
+        }
+        let (accepted, problems) = (stage.accepted(), stage.problems());
+        drop(stage);
+        let desired = accepted.as_ref().map(|accepted| &accepted.desired);
+        let observation = observe::observe(&self.marathon, &self.storage, desired).await;
+        Look { accepted, problems, observation }
+    }
+
+    fn plan(&self, look: &Look) -> Plan {
+        let mut plan = match &look.accepted {
+            Some(accepted) => {
+                let control = self.storage.control.state();
+                plan::plan(&accepted.desired, &look.observation, &control.inventory, &self.settings)
+            }
+            None => Plan::default(),
+        };
+        plan.problems.clone_from(&look.problems);
+        plan
+    }
+
+    fn publish_view(
+        &self,
+        look: Look,
+        plan: &Plan,
+        book: &StatusBook,
+        changed: &[UnitStatus],
+        outcomes: &[Outcome],
+    ) {
+        let (revision, units, kept) = (book.revision().cloned(), book.units(), kept(plan));
+        self.view.send_modify(|view| {
+            let mut news: Vec<String> = outcomes.iter().filter_map(report::outcome_line).collect();
+            if view.problems != look.problems {
+                news.push(report::problems_text(&look.problems));
+            }
+            news.extend(changed.iter().map(report::unit_line));
+            news.extend(kept.iter().filter(|kept| !view.kept.contains(kept)).map(report::kept_line));
+            view.passes += 1;
+            view.revision = revision;
+            view.problems = look.problems;
+            view.units = units;
+            view.kept = kept;
+            for text in news {
+                info!(target: "dcos_registry::events", "{}", text.trim());
+                let number = view.log.back().map_or(1, |last| last.number + 1);
+                view.log.push_back(LogEntry { number, text });
+            }
+            let surplus = view.log.len().saturating_sub(LONGEST_LOG);
+            view.log.drain(..surplus);
+        });
+    }
+
+    fn measure(&self, plan: &Plan, outcomes: &[Outcome], book: &StatusBook, took: Duration) {
+        let tried = |outcome: &&Outcome| !matches!(outcome.result, OutcomeResult::Held { .. });
+        for outcome in outcomes.iter().filter(tried) {
+            self.metrics.action(outcome.action.operation.label(), &outcome.result);
+        }
+        self.metrics.set_units(&book.units());
+        self.metrics.set_plan(plan);
+        let result = if execute::worst_class(outcomes).is_none() { "done" } else { "failed" };
+        self.metrics.reconciled(result, took);
+    }
+}
+
+/// What is blocked and is no unit's own target: removals that a guard forbids.
+fn kept(plan: &Plan) -> Vec<Blocked> {
+    let is_own = |blocked: &Blocked| {
+        plan.units.iter().any(|unit| unit.unit == blocked.unit && unit.target == blocked.target)
+    };
+    plan.blocked.iter().filter(|blocked| !is_own(blocked)).cloned().collect()
+}

@@ -1,0 +1,429 @@
+//! Carries a plan out. Makes no choices: each action runs, is skipped because its precondition no longer
+//! holds, or fails.
+//!
+//! Actions run in waves, each after those it depends on. Before the first write of a wave to Marathon the
+//! intents of the wave are committed, so that a successor knows after a crash what may have happened. Just
+//! before its write each action reads its app again: Marathon has no compare-and-swap.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::bundle::{self, DescribedPackage, MemberReader};
+use crate::controller::hold::Holds;
+use crate::marathon::{Client, MarathonError, Written};
+use crate::model::{
+    Action, App, AppId, BookEntry, Coordinate, Epoch, ErrorClass, Intent, IntentVerb, Inventory, Member,
+    Operation, Outcome, OutcomeResult, Plan,
+};
+use crate::storage::Storage;
+use crate::storage::control::ControlOperation;
+use crate::storage::publish::publish;
+use crate::storage::records::RECORD_LIMIT;
+use crate::telemetry::chain;
+
+/// How many writes to Marathon may be under way at once.
+const CONCURRENT_WRITES: usize = 8;
+
+/// What carrying out a plan needs.
+pub struct Executor {
+    /// The cluster.
+    pub marathon: Client,
+    /// The registry's storage and our books.
+    pub storage: Arc<Storage>,
+    /// The lease under which we write.
+    pub epoch: Epoch,
+    /// Tells that no further action may start.
+    pub stop: CancellationToken,
+    /// Time, for what is held back.
+    pub clock: crate::clock::Clock,
+}
+
+/// One write and what the books say about it afterwards.
+struct Ended {
+    index: usize,
+    result: OutcomeResult,
+    records: Vec<ControlOperation>,
+}
+
+impl Executor {
+    /// Runs every action that can run. The packages are those of the revision that the plan is for.
+    pub async fn execute(
+        &self,
+        plan: &Plan,
+        packages: &BTreeMap<Coordinate, Arc<DescribedPackage>>,
+        holds: &mut Holds,
+    ) -> Vec<Outcome> {
+        let mut results: Vec<Option<OutcomeResult>> = vec![None; plan.actions.len()];
+        loop {
+            skip_orphaned(plan, &mut results);
+            let wave = next_wave(plan, &results);
+            if wave.is_empty() {
+                break;
+            }
+            for ended in self.wave(plan, &wave, packages, holds).await {
+                if let Some(slot) = results.get_mut(ended.index) {
+                    *slot = Some(ended.result);
+                }
+            }
+        }
+        let ended = plan.actions.iter().zip(results);
+        let outcomes = ended.filter_map(|(action, result)| Some(outcome(action, result?)));
+        outcomes.collect()
+    }
+
+    async fn wave(
+        &self,
+        plan: &Plan,
+        wave: &[usize],
+        packages: &BTreeMap<Coordinate, Arc<DescribedPackage>>,
+        holds: &mut Holds,
+    ) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        let mut due = Vec::new();
+        for (index, action) in wave.iter().filter_map(|index| Some((*index, plan.actions.get(*index)?))) {
+            match holds.held(action, self.clock.boot()) {
+                Some(result) => ended.push(Ended { index, result, records: Vec::new() }),
+                None => due.push((index, action)),
+            }
+        }
+        let inventory = self.storage.control.state().inventory.clone();
+        due.truncate(fitting(&due, &inventory));
+        let intents = due.iter().filter_map(|(_, action)| intent(action, &inventory, self.epoch));
+        if let Err(error) = self.record(intents.collect()).await {
+            for (index, action) in due {
+                holds.note(action, &outcome(action, error.clone()), self.clock.boot());
+                ended.push(Ended { index, result: error.clone(), records: Vec::new() });
+            }
+            return ended;
+        }
+        let runs: Vec<_> = due
+            .iter()
+            .map(|(index, action)| self.run(*index, action, packages, &inventory).boxed())
+            .collect();
+        let mut done: Vec<Ended> =
+            futures::stream::iter(runs).buffer_unordered(CONCURRENT_WRITES).collect().await;
+        let records = done.iter_mut().flat_map(|ended| std::mem::take(&mut ended.records)).collect();
+        if let Err(error) = self.record(records).await {
+            // The writes happened and the books do not say so: the open intents tell the next pass.
+            for ended in &mut done {
+                ended.result = error.clone();
+            }
+        }
+        for ended in &done {
+            if let Some(action) = plan.actions.get(ended.index) {
+                holds.note(action, &outcome(action, ended.result.clone()), self.clock.boot());
+            }
+        }
+        ended.append(&mut done);
+        ended
+    }
+
+    async fn record(&self, operations: Vec<ControlOperation>) -> Result<(), OutcomeResult> {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let committed = self.storage.control.commit(self.epoch, operations).await;
+        committed.map(drop).map_err(|error| OutcomeResult::Failed {
+            class: error.class(),
+            reason: error.label(),
+            message: chain(&error),
+        })
+    }
+
+    async fn run(
+        &self,
+        index: usize,
+        action: &Action,
+        packages: &BTreeMap<Coordinate, Arc<DescribedPackage>>,
+        inventory: &Inventory,
+    ) -> Ended {
+        if self.stop.is_cancelled() {
+            let result = OutcomeResult::Skipped("the controller is stopping".to_owned());
+            return Ended { index, result, records: self.abandon(action, inventory) };
+        }
+        let ran = match &action.operation {
+            Operation::Publish { coordinate, release_version, .. } => {
+                self.publish(coordinate, *release_version, packages).await
+            }
+            Operation::CreateApp { app_id, app, book } => self.create(action, app_id, app, book).await,
+            Operation::UpdateApp { app_id, app, book, observed_version, force, .. } => {
+                let owned = inventory.apps.get(app_id);
+                let same = owned.filter(|owned| owned.applied_digest == book.applied_digest);
+                let before = same.map_or(0, |owned| owned.unchanged_puts);
+                self.update(action, app_id, app, book, observed_version, *force, before).await
+            }
+            Operation::DeleteApp { app_id, observed_version, force } => {
+                self.delete(app_id, observed_version, *force).await
+            }
+            Operation::Adopt { app_id, book, observed_version, deployment } => {
+                let written = Written { version: observed_version.clone(), deployment: deployment.clone() };
+                Ok(vec![done(action, app_id, book, written, 0)])
+            }
+            Operation::Forget { app_id } => self.forget(app_id).await,
+        };
+        match ran {
+            Ok(records) => Ended { index, result: OutcomeResult::Done, records },
+            Err(Stopped::Skipped(why)) => {
+                Ended { index, result: OutcomeResult::Skipped(why), records: self.abandon(action, inventory) }
+            }
+            Err(Stopped::Failed { result, certain }) => {
+                let records = if certain { self.abandon(action, inventory) } else { Vec::new() };
+                Ended { index, result, records }
+            }
+        }
+    }
+
+    /// Takes back what this pass announced for an action. What an earlier pass announced and never learned
+    /// the end of stays announced: that write may be applied late, and the app that it makes is ours.
+    fn abandon(&self, action: &Action, inventory: &Inventory) -> Vec<ControlOperation> {
+        let (Operation::CreateApp { app_id, .. }
+        | Operation::UpdateApp { app_id, .. }
+        | Operation::DeleteApp { app_id, .. }) = &action.operation
+        else {
+            return Vec::new();
+        };
+        let app_id = app_id.clone();
+        let Some(earlier) = inventory.intents.get(&app_id) else {
+            return vec![ControlOperation::Abandoned { app_id }];
+        };
+        let intent = Intent { epoch: self.epoch, ..earlier.clone() };
+        vec![ControlOperation::Intent { app_id, intent }]
+    }
+
+    async fn publish(
+        &self,
+        coordinate: &Coordinate,
+        release_version: u64,
+        packages: &BTreeMap<Coordinate, Arc<DescribedPackage>>,
+    ) -> Result<Vec<ControlOperation>, Stopped> {
+        let Some(package) = packages.get(coordinate) else {
+            return Err(Stopped::Skipped("its files are no longer in the manifest".to_owned()));
+        };
+        let open = |member: &Member| -> BoxFuture<'static, std::io::Result<MemberReader>> {
+            let (package, member) = (Arc::clone(package), member.clone());
+            async move { bundle::open_member(&package, &member).await.map_err(std::io::Error::other) }.boxed()
+        };
+        // Giving up halfway is safe: nothing is visible before the last record.
+        let published = tokio::select! {
+            published = publish(&self.storage, &package.content, open, release_version) => published,
+            () = self.stop.cancelled() => {
+                return Err(Stopped::Skipped("the controller is stopping".to_owned()));
+            }
+        };
+        match published {
+            Ok(_) => Ok(Vec::new()),
+            Err(error) => Err(Stopped::Failed {
+                result: OutcomeResult::Failed {
+                    class: error.class(),
+                    reason: error.label(),
+                    message: chain(&error),
+                },
+                certain: true,
+            }),
+        }
+    }
+
+    async fn create(
+        &self,
+        action: &Action,
+        app_id: &AppId,
+        app: &App,
+        book: &BookEntry,
+    ) -> Result<Vec<ControlOperation>, Stopped> {
+        if self.marathon.app(app_id).await.map_err(|error| Stopped::reading(&error))?.is_some() {
+            return Err(Stopped::Skipped("it exists by now".to_owned()));
+        }
+        let written = self.marathon.create(app).await.map_err(|error| Stopped::writing(&error))?;
+        Ok(vec![done(action, app_id, book, written, 0)])
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of one operation")]
+    async fn update(
+        &self,
+        action: &Action,
+        app_id: &AppId,
+        app: &App,
+        book: &BookEntry,
+        observed_version: &str,
+        force: bool,
+        unchanged_before: u32,
+    ) -> Result<Vec<ControlOperation>, Stopped> {
+        self.still_there(app_id, observed_version).await?;
+        let mut written =
+            self.marathon.replace(app_id, app, force).await.map_err(|error| Stopped::writing(&error))?;
+        // A put without effect keeps the app's version; only the app itself tells (marathon.md 3.2).
+        let after = self.marathon.app(app_id).await.ok().flatten();
+        let unchanged = after.as_ref().is_some_and(|after| after.version() == observed_version);
+        if unchanged {
+            observed_version.clone_into(&mut written.version);
+        }
+        let unchanged_puts = if unchanged { unchanged_before + 1 } else { 0 };
+        Ok(vec![done(action, app_id, book, written, unchanged_puts)])
+    }
+
+    async fn delete(
+        &self,
+        app_id: &AppId,
+        observed_version: &str,
+        force: bool,
+    ) -> Result<Vec<ControlOperation>, Stopped> {
+        self.still_there(app_id, observed_version).await?;
+        self.marathon.delete(app_id, force).await.map_err(|error| Stopped::writing(&error))?;
+        // The intent stays open until an observation shows that the app is gone.
+        Ok(Vec::new())
+    }
+
+    /// A listing leaves out what we may not see, so only Marathon's word on this app counts.
+    async fn forget(&self, app_id: &AppId) -> Result<Vec<ControlOperation>, Stopped> {
+        match self.marathon.app(app_id).await.map_err(|error| Stopped::reading(&error))? {
+            None => Ok(vec![ControlOperation::Forgotten { app_id: app_id.clone() }]),
+            Some(_) => Err(Stopped::Skipped("it is still there".to_owned())),
+        }
+    }
+
+    /// The precondition of every write over an existing app: it is the one that was looked at.
+    async fn still_there(&self, app_id: &AppId, observed_version: &str) -> Result<(), Stopped> {
+        match self.marathon.app(app_id).await.map_err(|error| Stopped::reading(&error))? {
+            None => Err(Stopped::Skipped("it is gone by now".to_owned())),
+            Some(app) if app.version() != observed_version => {
+                Err(Stopped::Skipped("somebody changed it since it was looked at".to_owned()))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// Why an action did not run to its end.
+enum Stopped {
+    Skipped(String),
+    Failed {
+        result: OutcomeResult,
+        /// Whether it is certain that nothing was written.
+        certain: bool,
+    },
+}
+
+impl Stopped {
+    fn reading(error: &MarathonError) -> Self {
+        Self::Failed { result: failed(error), certain: true }
+    }
+
+    fn writing(error: &MarathonError) -> Self {
+        Self::Failed { certain: !error.may_have_been_applied(), result: failed(error) }
+    }
+}
+
+fn failed(error: &MarathonError) -> OutcomeResult {
+    OutcomeResult::Failed { class: error.class(), reason: error.label(), message: chain(error) }
+}
+
+fn outcome(action: &Action, result: OutcomeResult) -> Outcome {
+    Outcome { action: action.clone(), result }
+}
+
+/// An action one of whose predecessors did not end well does not run in this pass.
+fn skip_orphaned(plan: &Plan, results: &mut [Option<OutcomeResult>]) {
+    for (index, action) in plan.actions.iter().enumerate() {
+        let broken = action.after.iter().find(
+            |before| matches!(results.get(**before), Some(Some(result)) if *result != OutcomeResult::Done),
+        );
+        if let (Some(before), Some(slot @ None)) = (broken, results.get_mut(index)) {
+            let unit = plan.actions.get(*before).map(|action| action.unit.to_string()).unwrap_or_default();
+            *slot = Some(OutcomeResult::Skipped(format!("{unit} comes first and is not done")));
+        }
+    }
+}
+
+fn next_wave(plan: &Plan, results: &[Option<OutcomeResult>]) -> Vec<usize> {
+    let done = |index: &usize| matches!(results.get(*index), Some(Some(OutcomeResult::Done)));
+    let open = plan.actions.iter().enumerate().filter(|(index, _)| matches!(results.get(*index), Some(None)));
+    open.filter(|(_, action)| action.after.iter().all(done)).map(|(index, _)| index).collect()
+}
+
+/// How many of the actions, at least one, may be announced in one record. What is recorded when they are done
+/// is about as long. The others come in the next wave.
+fn fitting(due: &[(usize, &Action)], inventory: &Inventory) -> usize {
+    let mut room = RECORD_LIMIT / 2;
+    let fits = due.iter().take_while(|(_, action)| {
+        let recorded = recorded_size(action, inventory);
+        let fits = recorded <= room;
+        room = room.saturating_sub(recorded);
+        fits
+    });
+    fits.count().max(1)
+}
+
+/// About how many bytes the books take up for an action: the app that they remember, and what stands around it.
+fn recorded_size(action: &Action, inventory: &Inventory) -> usize {
+    let applied = match &action.operation {
+        Operation::CreateApp { book, .. }
+        | Operation::UpdateApp { book, .. }
+        | Operation::Adopt { book, .. } => Some(&book.applied),
+        Operation::DeleteApp { app_id, .. } => inventory.apps.get(app_id).map(|owned| &owned.applied),
+        Operation::Publish { .. } | Operation::Forget { .. } => None,
+    };
+    1024 + applied.and_then(|app| serde_json::to_vec(app).ok()).map_or(0, |text| text.len())
+}
+
+/// What is announced before a write to Marathon.
+fn intent(action: &Action, inventory: &Inventory, epoch: Epoch) -> Option<ControlOperation> {
+    let (app_id, verb, observed_version) = match &action.operation {
+        Operation::CreateApp { app_id, .. } => (app_id, IntentVerb::Create, String::new()),
+        Operation::UpdateApp { app_id, observed_version, .. } => {
+            (app_id, IntentVerb::Update, observed_version.clone())
+        }
+        Operation::DeleteApp { app_id, observed_version, .. } => {
+            (app_id, IntentVerb::Delete, observed_version.clone())
+        }
+        Operation::Publish { .. } | Operation::Adopt { .. } | Operation::Forget { .. } => return None,
+    };
+    let (applied, body) = match &action.operation {
+        Operation::CreateApp { book, .. } | Operation::UpdateApp { book, .. } => {
+            (book.applied.clone(), book.applied_digest)
+        }
+        _ => {
+            let owned = inventory.apps.get(app_id)?;
+            (owned.applied.clone(), owned.applied_digest)
+        }
+    };
+    let intent = Intent { unit: action.unit.clone(), verb, body, applied, observed_version, epoch };
+    Some(ControlOperation::Intent { app_id: app_id.clone(), intent })
+}
+
+fn done(
+    action: &Action,
+    app_id: &AppId,
+    book: &BookEntry,
+    written: Written,
+    unchanged_puts: u32,
+) -> ControlOperation {
+    ControlOperation::Done {
+        app_id: app_id.clone(),
+        owned: crate::model::Owned {
+            unit: action.unit.clone(),
+            applied: book.applied.clone(),
+            applied_digest: book.applied_digest,
+            version: written.version,
+            deployment: written.deployment,
+            unchanged_puts,
+            protect: book.protect,
+        },
+    }
+}
+
+/// The class of a failure, for the pace of the next pass.
+#[must_use]
+pub fn worst_class(outcomes: &[Outcome]) -> Option<ErrorClass> {
+    let classes = outcomes.iter().filter_map(|outcome| match outcome.result {
+        OutcomeResult::Failed { class, .. } | OutcomeResult::Held { class, .. } => Some(class),
+        OutcomeResult::Done | OutcomeResult::Skipped(_) => None,
+    });
+    classes.max()
+}
+
+#[cfg(test)]
+mod tests;

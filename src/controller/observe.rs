@@ -1,0 +1,66 @@
+//! Reads the world: one listing of Marathon, the catalog, and the metadata of the packages that matter.
+//!
+//! A part that cannot be read makes the observation incomplete; it never looks like an empty part.
+
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
+use crate::controller::desired::{Desired, Goal};
+use crate::marathon::Client;
+use crate::model::{AppId, Completeness, Observation, ObservedPackage};
+use crate::storage::Storage;
+use crate::telemetry::chain;
+
+/// Looks at everything.
+pub async fn observe(marathon: &Client, storage: &Storage, desired: Option<&Desired>) -> Observation {
+    let mut observation = Observation::default();
+    read_marathon(marathon, &mut observation).await;
+    read_registry(storage, desired, &mut observation).await;
+    observation
+}
+
+async fn read_marathon(marathon: &Client, observation: &mut Observation) {
+    let apps = match marathon.apps().await {
+        Ok(apps) => apps,
+        Err(error) => {
+            observation.marathon = Completeness::Partial(chain(&error));
+            return;
+        }
+    };
+    observation.marathon = Completeness::Complete;
+    let mut by_id = BTreeMap::new();
+    for app in apps {
+        if let Some(Ok(id)) = app.id().map(AppId::new) {
+            by_id.insert(id, app);
+        } else {
+            // Older Marathons allowed ids that today's refuse; such an app cannot be ours.
+            warn!(id = app.id(), "an app with an id that is none is left alone");
+        }
+    }
+    observation.apps = by_id;
+}
+
+/// Reads the catalog as this process has it, and the metadata of every coordinate that a unit names.
+pub async fn read_registry(storage: &Storage, desired: Option<&Desired>, observation: &mut Observation) {
+    if let Err(error) = storage.catalog.follow().await {
+        observation.registry = Completeness::Partial(chain(&error));
+        return;
+    }
+    observation.registry = Completeness::Complete;
+    let state = storage.catalog.state();
+    let entries = state.packages().map(|entry| {
+        let (digest, release_version) = (entry.digest, entry.release_version);
+        (entry.coordinate.clone(), ObservedPackage { digest, release_version, metadata: None })
+    });
+    observation.packages = entries.collect();
+    let goals = desired.into_iter().flat_map(|desired| desired.units.values()).map(|unit| &unit.goal);
+    for goal in goals {
+        let Goal::Package { content, .. } = goal else { continue };
+        let Some(package) = observation.packages.get_mut(&content.coordinate) else { continue };
+        match storage.document(&content.coordinate).await {
+            Ok(metadata) => package.metadata = metadata,
+            Err(error) => observation.registry = Completeness::Partial(chain(&error)),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The verdict on one app: create, update, leave alone, wait, or refuse.
+
+use super::{Held, Planner, Standing, Verdict, deployments_are_ours};
+use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app};
+use crate::controller::guard;
+use crate::manifest::DriftPolicy;
+use crate::marathon::diff::{Difference, condense, diff, to_send};
+use crate::marathon::health::{Health, health};
+use crate::marathon::normalize::FieldError;
+use crate::model::{
+    App, AppId, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Intent, IntentVerb, Operation, Owned,
+    UnitId, UnitKind, UnitState, WaitingReason,
+};
+
+/// A unit together with the app that it wants.
+struct Wish<'a> {
+    id: &'a UnitId,
+    unit: &'a DesiredUnit,
+    app_id: &'a AppId,
+    wanted: App,
+}
+
+impl Wish<'_> {
+    fn book(&self) -> BookEntry {
+        BookEntry {
+            applied: condense(&self.wanted),
+            applied_digest: self.wanted.digest(),
+            protect: self.unit.protect,
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// Decides about a Service or App unit. Returns the app's id and the verdict.
+    pub(super) fn app(&mut self, id: &UnitId, unit: &DesiredUnit) -> (String, Verdict) {
+        let Some(app_id) = &self.published_id(unit).or_else(|| unit.app_id.clone()) else {
+            let message = "the app has no id; give the unit an appId".to_owned();
+            return (id.to_string(), Verdict::Held(Held::Blocked(BlockedReason::RenderFailed, message)));
+        };
+        (app_id.to_string(), self.app_verdict(id, unit, app_id).unwrap_or_else(Verdict::Held))
+    }
+
+    /// The id that the template of the published package gives, where the files differ from what is published: new
+    /// files that are not taken must not move the app either.
+    fn published_id(&self, unit: &DesiredUnit) -> Option<AppId> {
+        let Goal::Service { package, options, named: None } = &unit.goal else { return None };
+        let Goal::Package { content, digest } = &self.desired.units.get(package)?.goal else { return None };
+        let published = self.observed.packages.get(&content.coordinate).filter(|p| p.digest != *digest)?;
+        let (metadata, release) = (published.metadata.as_deref()?, published.release_version);
+        let version = PackageVersionOf { coordinate: &content.coordinate, metadata, release };
+        let app = version.render(options, None, &self.settings.public_url).ok()?;
+        AppId::absolute(app.id()?).ok()
+    }
+
+    /// The verdict; the early ends come as errors.
+    fn app_verdict(&mut self, id: &UnitId, unit: &DesiredUnit, app_id: &AppId) -> Result<Verdict, Held> {
+        self.claim(id, app_id)?;
+        guard::may_touch(app_id, &self.settings.limits, self.settings.own_app.as_ref())
+            .map_err(|(reason, message)| Held::Blocked(reason, message))?;
+        if unit.absent {
+            return self.absent(id, unit, app_id);
+        }
+        let wanted = self.wanted(unit, app_id)?;
+        let wish = Wish { id, unit, app_id, wanted };
+        let owned = self.inventory.apps.get(app_id);
+        let Some(seen) = self.observed.apps.get(app_id) else { return self.create(&wish, owned) };
+        if let Some(intent) =
+            self.inventory.intents.get(app_id).filter(|intent| was_applied(intent, seen, &unit.ignore))
+        {
+            return Ok(resume(app_id, intent, unit.protect, seen));
+        }
+        match owned {
+            Some(owned) if owned.unit.source == id.source => self.compare(&wish, owned, seen),
+            _ => Err(not_owned(app_id)),
+        }
+    }
+
+    /// One app, one unit: the first in the order of the units has it.
+    fn claim(&mut self, id: &UnitId, app_id: &AppId) -> Result<(), Held> {
+        if let Some(other) = self.claims.get(app_id) {
+            let message = format!("{other} already claims {app_id}; give one of them another appId");
+            return Err(Held::Blocked(BlockedReason::AppIdConflict, message));
+        }
+        self.claims.insert(app_id.clone(), id.clone());
+        Ok(())
+    }
+
+    /// The app as it shall be: from the published package where it is published, else from the files.
+    fn wanted(&self, unit: &DesiredUnit, app_id: &AppId) -> Result<App, Held> {
+        let failed = |message| Held::Blocked(BlockedReason::RenderFailed, message);
+        let Goal::Service { package, .. } = &unit.goal else {
+            return wanted_app(unit, app_id, None, &self.settings.public_url).map_err(failed);
+        };
+        let Some(Goal::Package { content, .. }) = self.desired.units.get(package).map(|unit| &unit.goal)
+        else {
+            return Err(Held::Waiting(WaitingReason::DependencyNotReady, format!("{package} is not there")));
+        };
+        if let Some(reason) = self.observed.registry.reason() {
+            return Err(Held::Waiting(WaitingReason::NotObserved, format!("the registry: {reason}")));
+        }
+        let published = self.observed.packages.get(&content.coordinate);
+        let metadata = published.and_then(|p| p.metadata.as_deref()).unwrap_or(&content.metadata);
+        let release = published.map_or_else(|| self.planned_release(package), |p| p.release_version);
+        let package = PackageVersionOf { coordinate: &content.coordinate, metadata, release };
+        wanted_app(unit, app_id, Some(&package), &self.settings.public_url).map_err(failed)
+    }
+
+    /// The release version that this plan gives to a Package unit.
+    fn planned_release(&self, package: &UnitId) -> u64 {
+        let of_unit = self.plan.actions.iter().filter(|action| action.unit == *package);
+        let mut releases = of_unit.filter_map(|action| match action.operation {
+            Operation::Publish { release_version, .. } => Some(release_version),
+            _ => None,
+        });
+        releases.next().unwrap_or_default()
+    }
+
+    fn absent(&self, id: &UnitId, unit: &DesiredUnit, app_id: &AppId) -> Result<Verdict, Held> {
+        let owned = self.inventory.apps.get(app_id).is_some_and(|owned| owned.unit.source == id.source);
+        match self.observed.apps.get(app_id) {
+            Some(_) if !owned => Err(not_owned(app_id)),
+            Some(_) if unit.protect => {
+                let message = "state is absent, but it is protected; take protect away, too, to remove it";
+                Err(Held::Blocked(BlockedReason::Protected, message.to_owned()))
+            }
+            Some(app) => Ok(self.delete(app_id, app)),
+            None => match self.observed.marathon.reason() {
+                Some(reason) => Err(not_observed(reason)),
+                None if owned => Ok(forget(app_id)),
+                None => Ok(Verdict::Settled(UnitState::Ready { message: "absent, as desired".to_owned() })),
+            },
+        }
+    }
+
+    /// A removal that nothing forbids but a stranger's deployment.
+    pub(super) fn delete(&self, app_id: &AppId, app: &App) -> Verdict {
+        let begun =
+            self.inventory.intents.get(app_id).is_some_and(|intent| intent.verb == IntentVerb::Delete);
+        // A deployment of ours that the books know is an older one: the removal that a crash cut short was never
+        // sent, or the older one would have been cancelled.
+        if begun && !deployments_are_ours(app, self.inventory) {
+            let message = "its tasks are being stopped".to_owned();
+            return Verdict::Held(Held::Waiting(WaitingReason::DeploymentRunning, message));
+        }
+        if !deployments_are_ours(app, self.inventory) {
+            return Verdict::Held(foreign_deployment(app));
+        }
+        let operation = Operation::DeleteApp {
+            app_id: app_id.clone(),
+            observed_version: app.version().to_owned(),
+            force: app.deployments().next().is_some(),
+        };
+        Verdict::Act { operation, cause: Cause::Removed, changes: Vec::new() }
+    }
+
+    fn create(&self, wish: &Wish<'_>, owned: Option<&Owned>) -> Result<Verdict, Held> {
+        if let Some(reason) = self.observed.marathon.reason() {
+            return Err(not_observed(reason));
+        }
+        self.wait_for_dependencies(wish.unit)?;
+        let book = wish.book();
+        let cause = match owned {
+            Some(owned) if owned.applied_digest == book.applied_digest => Cause::Drifted,
+            Some(_) => Cause::Changed,
+            None if self.inventory.intents.contains_key(wish.app_id) => Cause::Resumed,
+            None => Cause::New,
+        };
+        let operation = Operation::CreateApp { app_id: wish.app_id.clone(), app: wish.wanted.clone(), book };
+        Ok(Verdict::Act { operation, cause, changes: Vec::new() })
+    }
+
+    fn compare(&mut self, wish: &Wish<'_>, owned: &Owned, seen: &App) -> Result<Verdict, Held> {
+        let (applied, ignore) = (Some(&owned.applied), &wish.unit.ignore);
+        let difference = diff(&wish.wanted, seen, applied, ignore).map_err(|faults| refused(&faults))?;
+        let book = wish.book();
+        let changed = owned.applied_digest != book.applied_digest;
+        if difference.changes.is_empty() {
+            // Only our books differ: the document has another name, says the same in other words, a write was
+            // done whose answer was lost, or what Marathon would not take is there all the same.
+            let same_book = !changed
+                && owned.unit == *wish.id
+                && owned.protect == wish.unit.protect
+                && owned.unchanged_puts == 0
+                && !self.inventory.intents.contains_key(wish.app_id);
+            let deployment = owned.deployment.clone();
+            let rebook = || adopt(wish.app_id, book, Cause::Changed, seen, deployment);
+            return Ok(if same_book { settle(seen) } else { rebook() });
+        }
+        if !changed && wish.unit.drift != DriftPolicy::Enforce {
+            return Ok(self.tolerate(wish, difference.changes, seen));
+        }
+        refuse_harm(&difference, !changed && owned.unchanged_puts >= 2)?;
+        if !deployments_are_ours(seen, self.inventory) {
+            return Err(foreign_deployment(seen));
+        }
+        self.wait_for_dependencies(wish.unit)?;
+        let operation = Operation::UpdateApp {
+            app_id: wish.app_id.clone(),
+            app: to_send(&wish.wanted, seen, applied, ignore).map_err(|faults| refused(&faults))?,
+            book,
+            observed_version: seen.version().to_owned(),
+            effect: difference.effect,
+            force: seen.deployments().next().is_some(),
+        };
+        let cause = if changed { Cause::Changed } else { Cause::Drifted };
+        Ok(Verdict::Act { operation, cause, changes: difference.changes })
+    }
+
+    /// Drift that the unit only wants to hear of (`warn`), or not even that (`off`).
+    fn tolerate(&mut self, wish: &Wish<'_>, changes: Vec<Change>, seen: &App) -> Verdict {
+        if wish.unit.drift == DriftPolicy::Warn {
+            let (unit, app_id) = (wish.id.clone(), wish.app_id.clone());
+            self.plan.drift.push(Drift { unit, app_id, changes, corrected: false });
+        }
+        settle(seen)
+    }
+
+    /// Holds an action back until everything it depends on is ready, or made ready by this plan.
+    fn wait_for_dependencies(&self, unit: &DesiredUnit) -> Result<(), Held> {
+        let missing = unit.depends_on.iter().find(|dependency| match self.standings.get(dependency) {
+            Some(Standing::Ready) => false,
+            // An action publishes a package for good; an app is ready only when its tasks are healthy.
+            Some(Standing::After(_)) => dependency.kind != UnitKind::Package,
+            _ => true,
+        });
+        match missing {
+            None => Ok(()),
+            Some(missing) => {
+                Err(Held::Waiting(WaitingReason::DependencyNotReady, format!("{missing} is not ready")))
+            }
+        }
+    }
+}
+
+fn refused(faults: &[FieldError]) -> Held {
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    Held::Blocked(BlockedReason::RenderFailed, faults.join("; "))
+}
+
+/// What is not done though it is due: destroying volumes, and putting the same thing for ever.
+fn refuse_harm(difference: &Difference, fruitless: bool) -> Result<(), Held> {
+    let fields = || difference.changes.iter().map(|c| c.path.as_str()).collect::<Vec<_>>().join(", ");
+    if difference.effect == Effect::Recreate {
+        let message = format!(
+            "changing {} destroys the app's volumes; remove the app by hand if that is wanted",
+            fields()
+        );
+        return Err(Held::Blocked(BlockedReason::WouldRecreate, message));
+    }
+    if fruitless {
+        let message = format!("Marathon took the definition twice and still differs in {}", fields());
+        return Err(Held::Blocked(BlockedReason::NotConvergent, message));
+    }
+    Ok(())
+}
+
+pub(super) fn not_observed(reason: &str) -> Held {
+    Held::Waiting(WaitingReason::NotObserved, format!("Marathon: {reason}"))
+}
+
+pub(super) fn forget(app_id: &AppId) -> Verdict {
+    let operation = Operation::Forget { app_id: app_id.clone() };
+    Verdict::Act { operation, cause: Cause::Removed, changes: Vec::new() }
+}
+
+fn not_owned(app_id: &AppId) -> Held {
+    let message = format!(
+        "an app {app_id} exists that this controller did not create; remove it or choose another appId"
+    );
+    Held::Blocked(BlockedReason::NotOwned, message)
+}
+
+fn foreign_deployment(app: &App) -> Held {
+    let ids: Vec<_> = app.deployments().collect();
+    let message = format!("deployment {} holds the app and is not ours", ids.join(", "));
+    Held::Waiting(WaitingReason::ForeignDeployment, message)
+}
+
+/// Whether the app that stands there is what an announced write makes of it. The write was done then, and a crash
+/// or a lost connection swallowed the answer.
+pub(super) fn was_applied(intent: &Intent, seen: &App, ignore: &[String]) -> bool {
+    let same = || diff(&intent.applied, &condense(seen), None, ignore).is_ok_and(|d| d.changes.is_empty());
+    intent.verb != IntentVerb::Delete && intent.observed_version != seen.version() && same()
+}
+
+/// Takes into the books what such a write has done. The deployment that holds the app is that of the write: a
+/// stranger's would have been refused while it ran, or would have changed the app.
+pub(super) fn resume(app_id: &AppId, intent: &Intent, protect: bool, seen: &App) -> Verdict {
+    let (applied, applied_digest) = (intent.applied.clone(), intent.body);
+    let deployment = seen.deployments().next().map(str::to_owned);
+    adopt(app_id, BookEntry { applied, applied_digest, protect }, Cause::Resumed, seen, deployment)
+}
+
+fn adopt(app_id: &AppId, book: BookEntry, cause: Cause, seen: &App, deployment: Option<String>) -> Verdict {
+    let (app_id, observed_version) = (app_id.clone(), seen.version().to_owned());
+    let operation = Operation::Adopt { app_id, book, observed_version, deployment };
+    Verdict::Act { operation, cause, changes: Vec::new() }
+}
+
+/// The state of an app that is as desired.
+fn settle(seen: &App) -> Verdict {
+    let report = health(Some(seen));
+    let (running, message) = (seen.deployments().next().is_some(), report.reason);
+    match report.health {
+        Health::Healthy | Health::Suspended => Verdict::Settled(UnitState::Ready { message }),
+        Health::Unknown => {
+            Verdict::Settled(UnitState::Unknown { reason: "HealthUnknown".to_owned(), message })
+        }
+        Health::Progressing | Health::Degraded | Health::Missing => {
+            let reason = if running { WaitingReason::DeploymentRunning } else { WaitingReason::NotHealthy };
+            Verdict::Held(Held::Waiting(reason, message))
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What we own and nobody desires any more. Comes last in every plan.
+
+use super::{Held, Planner, Verdict, apps};
+use crate::controller::guard;
+use crate::model::{
+    Action, AppId, Blocked, BlockedReason, Operation, Owned, UnitState, Waiting, WaitingReason,
+};
+
+impl Planner<'_> {
+    /// Plans the removal of every app of this source that no unit claims.
+    pub(super) fn removals(&mut self) {
+        let (source, inventory) = (&self.desired.source, self.inventory);
+        let ours: Vec<_> = inventory.apps.iter().filter(|(_, owned)| owned.unit.source == *source).collect();
+        let allowed = guard::deletions_allowed(&self.settings.limits, ours.len());
+        let orphans = ours.into_iter().filter(|(id, _)| !self.claims.contains_key(*id));
+        let verdicts: Vec<_> =
+            orphans.map(|(app_id, owned)| (app_id, owned, self.removal(app_id, owned))).collect();
+        // What a unit leaves behind when it moves to another app id is no loss: it is ready there.
+        let lost = |owned: &Owned, verdict: &Verdict| {
+            is_delete(verdict) && !self.desired.units.contains_key(&owned.unit)
+        };
+        let due = verdicts.iter().filter(|(_, owned, verdict)| lost(owned, verdict)).count();
+        let held = due > allowed;
+        let verdicts: Vec<_> = verdicts
+            .into_iter()
+            .map(|(app_id, owned, verdict)| {
+                let verdict = if held && lost(owned, &verdict) { too_many(due, allowed) } else { verdict };
+                (app_id, owned, verdict)
+            })
+            .collect();
+        // What is new comes first, removals last: a rename must not become an outage.
+        let is_create = |index: &usize| {
+            let action = self.plan.actions.get(*index);
+            action.is_some_and(|action| matches!(action.operation, Operation::CreateApp { .. }))
+        };
+        let earlier: Vec<usize> = (0..self.plan.actions.len()).filter(is_create).collect();
+        for (app_id, owned, verdict) in verdicts {
+            self.record_removal(app_id, owned, verdict, &earlier);
+        }
+        self.unfinished_creates(&earlier);
+    }
+
+    /// Creates that were announced before a crash, and whose units are gone since.
+    fn unfinished_creates(&mut self, earlier: &[usize]) {
+        let inventory = self.inventory;
+        let open = inventory.intents.iter().filter(|(id, intent)| {
+            intent.unit.source == self.desired.source
+                && !self.claims.contains_key(*id)
+                && !inventory.apps.contains_key(*id)
+        });
+        let open: Vec<_> = open.collect();
+        for (app_id, intent) in open {
+            let verdict = match self.observed.apps.get(app_id) {
+                Some(seen) if apps::was_applied(intent, seen, &[]) => {
+                    apps::resume(app_id, intent, false, seen)
+                }
+                None if self.observed.marathon.is_complete() => apps::forget(app_id),
+                // Somebody else's app by now, or nothing is known: leave it and the intent alone.
+                _ => continue,
+            };
+            if let Verdict::Act { operation, cause, changes } = verdict {
+                let (unit, after) = (intent.unit.clone(), earlier.to_vec());
+                self.plan.actions.push(Action { unit, operation, cause, changes, after });
+            }
+        }
+    }
+
+    fn removal(&self, app_id: &AppId, owned: &Owned) -> Verdict {
+        let Some(app) = self.observed.apps.get(app_id) else {
+            return match self.observed.marathon.reason() {
+                Some(reason) => Verdict::Held(apps::not_observed(reason)),
+                None => apps::forget(app_id),
+            };
+        };
+        let (limits, own) = (&self.settings.limits, self.settings.own_app.as_ref());
+        let empty = self.desired.units.is_empty();
+        let guards = guard::may_touch(app_id, limits, own)
+            .and_then(|()| guard::may_prune(owned, limits, self.observed, empty));
+        if let Err((reason, message)) = guards {
+            return Verdict::Held(Held::Blocked(reason, message));
+        }
+        // A unit that moved to another app id keeps the old app until the new one is ready.
+        let moved = self.plan.units.iter().find(|unit| unit.unit == owned.unit);
+        if let Some(unit) = moved
+            && !matches!(unit.state, UnitState::Ready { .. })
+        {
+            let message = format!("{} runs as {} now; that must be ready first", unit.unit, unit.target);
+            return Verdict::Held(Held::Waiting(WaitingReason::DependencyNotReady, message));
+        }
+        self.delete(app_id, app)
+    }
+
+    fn record_removal(&mut self, app_id: &AppId, owned: &Owned, verdict: Verdict, earlier: &[usize]) {
+        let (unit, target) = (owned.unit.clone(), app_id.to_string());
+        match verdict {
+            Verdict::Act { operation, cause, changes } => {
+                let after = earlier.to_vec();
+                self.plan.actions.push(Action { unit, operation, cause, changes, after });
+            }
+            Verdict::Held(Held::Blocked(reason, message)) => {
+                self.plan.blocked.push(Blocked { unit, target, reason, message });
+            }
+            Verdict::Held(Held::Waiting(reason, message)) => {
+                self.plan.waiting.push(Waiting { unit, target, reason, message });
+            }
+            Verdict::Settled(_) => {}
+        }
+    }
+}
+
+fn is_delete(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Act { operation: Operation::DeleteApp { .. }, .. })
+}
+
+fn too_many(due: usize, allowed: usize) -> Verdict {
+    let message = format!(
+        "{due} apps would be removed at once and {allowed} may be; restore documents, or remove them in smaller \
+         steps or with state: absent"
+    );
+    Verdict::Held(Held::Blocked(BlockedReason::TooManyDeletions, message))
+}

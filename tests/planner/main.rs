@@ -1,0 +1,9 @@
+//! The planner as a whole: golden cases a person can read, and laws that hold for every input.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod golden;
+mod laws;
+mod packages;
+mod removals;
+mod world;
