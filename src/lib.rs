@@ -40,3 +40,6 @@ pub mod source;
 pub mod storage;
 
 pub mod controller;
+pub mod registry;
+
+pub mod http;

@@ -1,0 +1,67 @@
+//! Health, plan and status as JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+
+use super::{Site, failure, problem};
+use crate::controller::View;
+use crate::model::{Blocked, Problem, Revision, UnitStatus};
+use crate::registry;
+
+/// How long somebody who asks for a plan waits for it.
+const PLAN_LIMIT: Duration = Duration::from_secs(30);
+
+/// The answer of `/api/v1/status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusDocument {
+    /// The revision in force.
+    pub revision: Option<Revision>,
+    /// Why a newer one is not.
+    pub problems: Vec<Problem>,
+    /// All units.
+    pub units: Vec<UnitStatus>,
+    /// What is not desired any more and is not removed, with the reason.
+    pub kept: Vec<Blocked>,
+}
+
+/// `/` and `/health`: depends on nothing outside the process.
+pub(super) async fn health(State(site): State<Arc<Site>>) -> Response {
+    let packages = site.storage.catalog.state().version_count();
+    Json(registry::health(packages)).into_response()
+}
+
+/// `/readyz`: whether the storage can be read.
+pub(super) async fn ready(State(site): State<Arc<Site>>) -> Response {
+    match site.storage.catalog.follow().await {
+        Ok(_) => "ok".into_response(),
+        Err(error) => failure(error.class(), error.label(), &error),
+    }
+}
+
+/// `/api/v1/plan`: what would be done if a pass began now.
+pub(super) async fn plan(State(site): State<Arc<Site>>) -> Response {
+    let Some(controller) = &site.controller else { return no_controller() };
+    match site.clock.timeout(PLAN_LIMIT, controller.plan_now()).await {
+        Ok(plan) => Json(plan).into_response(),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, "PlanTimeout", &error.to_string()),
+    }
+}
+
+/// `/api/v1/status`: what the last pass found.
+pub(super) async fn status(State(site): State<Arc<Site>>) -> Response {
+    let Some(controller) = &site.controller else { return no_controller() };
+    let view = controller.view().borrow().clone();
+    let View { revision, problems, units, kept, .. } = view;
+    Json(StatusDocument { revision, problems, units, kept }).into_response()
+}
+
+fn no_controller() -> Response {
+    problem(StatusCode::NOT_FOUND, "NoController", "no controller runs in this process")
+}

@@ -1,0 +1,73 @@
+//! What the registry answers, apart from HTTP: the repository document, resources, health.
+//!
+//! Only what is in the catalog is served, and only under the coordinate that references it.
+
+pub mod repo;
+pub mod resource;
+
+use crate::model::ErrorClass;
+use crate::storage::StorageError;
+use crate::universe::UniverseError;
+
+/// Why the registry has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The storage could not be read.
+    #[error("the storage could not be read")]
+    Storage(#[source] Box<StorageError>),
+    /// A stored document is not what was stored; nothing of it is served.
+    #[error("the stored definition of {coordinate} is damaged")]
+    Document {
+        /// Whose definition.
+        coordinate: crate::model::Coordinate,
+        /// What is wrong with it.
+        source: UniverseError,
+    },
+    /// The catalog names a document that is not there.
+    #[error("the stored definition of {coordinate} is missing")]
+    Missing {
+        /// Whose definition.
+        coordinate: crate::model::Coordinate,
+    },
+    /// Compressing the repository document failed.
+    #[error("the repository document could not be packed")]
+    Pack(#[source] std::io::Error),
+}
+
+impl From<StorageError> for RegistryError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(Box::new(error))
+    }
+}
+
+impl RegistryError {
+    /// What the error asks for.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Storage(error) => error.class(),
+            Self::Document { .. } | Self::Missing { .. } => ErrorClass::Stall,
+            Self::Pack(_) => ErrorClass::Retry,
+        }
+    }
+
+    /// The error as a label.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Storage(error) => error.label(),
+            Self::Document { .. } => "DamagedDocument",
+            Self::Missing { .. } => "MissingDocument",
+            Self::Pack(_) => "PackFailed",
+        }
+    }
+}
+
+/// The health document that the original answered on `/`.
+///
+/// Source: DC/OS documentation of Package Registry, quickstart.
+#[must_use]
+pub fn health(packages: usize) -> serde_json::Value {
+    let message = format!("Able to find {packages} package(s).");
+    serde_json::json!({"checks": {"/repo": {"Healthy": {"message": message}}}})
+}
