@@ -43,3 +43,4 @@ pub mod controller;
 pub mod registry;
 
 pub mod http;
+pub mod marathon_local;

@@ -1,0 +1,258 @@
+//! The embedded Marathon for one machine: the same HTTP API, with real processes behind it.
+//!
+//! It exists so that the whole program can be seen at work without a cluster, and so that code which holds
+//! against it holds against the real one. The controller talks to it over HTTP like to any other Marathon.
+//! What the API answers follows the sources of mesosphere/marathon; each file names those that it rests on.
+//!
+//! It schedules nothing (there is one machine), isolates nothing (tasks are plain processes), and speaks
+//! to nobody but its clients. Groups, pods and the event stream are not there yet.
+//!
+//! ```text
+//!  api -> Request -> engine (owns the state; decide, update, health are pure) -> store
+//!                      |  ^
+//!              TaskSpec|  |TaskEvent
+//!                      v  |
+//!                    executor: process -> supervisor (a process of its own) -> the task
+//! ```
+
+mod api;
+mod decide;
+mod definition;
+mod delays;
+mod engine;
+mod executor;
+mod health;
+mod ports;
+mod process;
+mod refusal;
+mod state;
+mod store;
+pub mod supervisor;
+mod task;
+mod update;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Entropy};
+use crate::model::{App, ErrorClass};
+use crate::workers::Workers;
+use engine::{Context, Engine};
+use process::{ProcessExecutor, SetupError};
+use store::Store;
+
+/// How many requests may wait for the engine.
+const WAITING_CALLS: usize = 1024;
+
+/// How long SIGKILL may take to work after the deadline of a shutdown.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// What a local Marathon needs.
+pub struct LocalConfig {
+    /// Where its state and the sandboxes of its tasks are kept; made when it is missing.
+    pub dir: PathBuf,
+    /// Where its API listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Our own executable, which is run again as the supervisor of each task. `/proc/self/exe` stays right
+    /// when the file is replaced meanwhile.
+    pub agent: PathBuf,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Where background work is started. Their stop signal ends the tasks, too.
+    pub workers: Workers,
+}
+
+/// A running local Marathon. Its tasks live no longer than the process, and no longer than [`Self::shutdown`].
+pub struct MarathonLocal {
+    address: SocketAddr,
+    clock: Clock,
+    stop: CancellationToken,
+    drop_all: CancellationToken,
+    running: TaskTracker,
+}
+
+/// Why the local Marathon cannot start, or its state cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The address cannot be listened on.
+    #[error("the local Marathon cannot listen on {address}{}", hint(.source))]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory cannot be used.
+    #[error("the local Marathon cannot use the directory {path}")]
+    Directory {
+        /// Which directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process uses the directory.
+    #[error("another local Marathon is running on the directory {path}")]
+    Locked {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// The stored state cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The stored state makes no sense.
+    #[error("{path} is not a state of the local Marathon; repair it, or move it away to begin anew")]
+    Broken {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The stored state is of a newer program.
+    #[error("{path} was written by a newer dcos-registry (format {found}; this one knows {known})")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The newest known one.
+        known: u64,
+    },
+    /// The state cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The HTTP client for fetching and health checks cannot be made.
+    #[error("the local Marathon cannot make an HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+impl LocalError {
+    /// What the error asks for: all of them need somebody to change something.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        ErrorClass::Fatal
+    }
+
+    /// A stable word for labels.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => "Listen",
+            Self::Directory { .. } => "Directory",
+            Self::Locked { .. } => "Locked",
+            Self::Read { .. } => "Read",
+            Self::Broken { .. } => "Broken",
+            Self::Newer { .. } => "Newer",
+            Self::Write { .. } => "Write",
+            Self::Client(_) => "Client",
+        }
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        ": the port is in use; end the program that uses it or choose another port"
+    } else {
+        ""
+    }
+}
+
+impl MarathonLocal {
+    /// Starts to listen, and launches what the stored state asks for.
+    ///
+    /// # Errors
+    /// [`LocalError`]; nothing was changed then.
+    pub async fn start(config: LocalConfig) -> Result<Self, LocalError> {
+        let LocalConfig { dir, listen, agent, clock, entropy, workers } = config;
+        // Tasks run elsewhere: their sandboxes need names that hold everywhere.
+        let dir = std::path::absolute(&dir).map_err(|source| LocalError::Directory { path: dir, source })?;
+        let unable = |source| LocalError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(unable)?;
+        let address = listener.local_addr().map_err(unable)?;
+        let store = Store::open(&dir)?;
+        let state = store.load()?.unwrap_or_default();
+        let executor = ProcessExecutor::new(dir.join("sandboxes"), agent, &clock).map_err(|e| match e {
+            SetupError::Sandboxes(path, source) => LocalError::Directory { path, source },
+            SetupError::Client(source) => LocalError::Client(source),
+        })?;
+        let (stop, drop_all) = (workers.stop_signal().child_token(), CancellationToken::new());
+        let running = TaskTracker::new();
+        let context = Context {
+            store: Arc::new(store),
+            executor: Arc::new(executor),
+            clock: clock.clone(),
+            entropy,
+            workers: workers.clone(),
+            running: running.clone(),
+            host: reachable(address.ip()),
+            address,
+        };
+        let (engine, events) = Engine::new(context, state);
+        let (calls, waiting) = mpsc::channel(WAITING_CALLS);
+        let (counted, engine_stop, engine_drop) = (running.token(), stop.clone(), drop_all.clone());
+        workers.spawn("marathon-engine", async move {
+            engine.run(waiting, events, engine_stop, engine_drop).await;
+            drop(counted);
+        });
+        let router = api::router(calls, clock.clone(), address);
+        workers.spawn("marathon-api", api::serve(listener, router, stop.clone()));
+        tracing::info!(%address, dir = %dir.display(), "the local Marathon runs");
+        Ok(Self { address, clock, stop, drop_all, running })
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends all tasks, by SIGTERM and after their grace period by SIGKILL, at the deadline at once. App
+    /// definitions stay stored: the next start launches them again. Returns whether no task is left.
+    pub async fn shutdown(self, deadline: Duration) -> bool {
+        self.stop.cancel();
+        self.running.close();
+        if self.clock.timeout(deadline, self.running.wait()).await.is_ok() {
+            return true;
+        }
+        self.drop_all.cancel();
+        self.clock.timeout(LAST_WAIT, self.running.wait()).await.is_ok()
+    }
+}
+
+/// The address under which tasks of this machine are reached: loopback where we listen on all addresses.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
+/// The app definitions that a local Marathon keeps in a directory, in the order of their ids, without
+/// starting anything. Empty when none was ever there.
+///
+/// # Errors
+/// [`LocalError::Read`], [`LocalError::Broken`] and [`LocalError::Newer`].
+pub fn stored_apps(dir: &Path) -> Result<Vec<App>, LocalError> {
+    let state = store::read(dir)?.unwrap_or_default();
+    Ok(state.apps.into_values().map(|record| record.app).collect())
+}

@@ -1,0 +1,255 @@
+//! What the fields of an app definition mean to this Marathon. Pure.
+//!
+//! Definitions are kept in canonical form, so that fields are there with their defaults; where one is
+//! absent all the same the default of Marathon 1.8+ is taken (`docs/docs/rest-api/public/api/v2/types` of
+//! mesosphere/marathon).
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::model::App;
+
+/// How tasks are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct UpgradeStrategy {
+    /// The share of instances that must stay healthy.
+    pub minimum_health_capacity: f64,
+    /// The share of instances that may run besides.
+    pub maximum_over_capacity: f64,
+}
+
+/// How long to wait before a failed task is started again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// By how much it grows with each failure.
+    pub factor: f64,
+    /// Where it stops to grow.
+    pub longest: Duration,
+}
+
+/// A port that the definition asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The number in the definition: the service port.
+    pub number: u16,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// Which port a health check goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckedPort {
+    /// The task's port at this index.
+    Index(usize),
+    /// This very port.
+    Number(u16),
+}
+
+/// What a health check does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A GET that must be answered with a status from 200 to 399.
+    Http {
+        /// Whether over TLS (the certificate is not verified, as in Mesos).
+        tls: bool,
+        /// The path.
+        path: String,
+        /// The port.
+        port: CheckedPort,
+    },
+    /// A connection that must be accepted.
+    Tcp(CheckedPort),
+    /// A shell command that must exit with 0.
+    Command(String),
+}
+
+/// A health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is done.
+    pub probe: Probe,
+    /// For how long after the start failures do not count, unless the task has been healthy before.
+    pub grace: Duration,
+    /// Before the first check.
+    pub delay: Duration,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// After how many failures in a row the task is killed; none: never.
+    pub failures_to_kill: Option<u32>,
+}
+
+/// The upgrade strategy.
+pub fn upgrade_strategy(app: &App) -> UpgradeStrategy {
+    let strategy = app.get("upgradeStrategy");
+    let share =
+        |key: &str| strategy.and_then(|s| s.get(key)).and_then(Value::as_f64).unwrap_or(1.0).clamp(0.0, 1.0);
+    UpgradeStrategy {
+        minimum_health_capacity: share("minimumHealthCapacity"),
+        maximum_over_capacity: share("maximumOverCapacity"),
+    }
+}
+
+/// The delays after failures.
+pub fn backoff(app: &App) -> Backoff {
+    Backoff {
+        first: seconds(app.get("backoffSeconds"), 1.0),
+        factor: app.get("backoffFactor").and_then(Value::as_f64).unwrap_or(1.15).max(1.0),
+        longest: seconds(app.get("maxLaunchDelaySeconds"), 300.0),
+    }
+}
+
+/// From SIGTERM to SIGKILL.
+pub fn kill_grace(app: &App) -> Duration {
+    seconds(app.get("taskKillGracePeriodSeconds"), 3.0)
+}
+
+/// Whether scaling down kills the oldest tasks first, not the youngest.
+pub fn kills_oldest_first(app: &App) -> bool {
+    app.get("killSelection").and_then(Value::as_str) == Some("OLDEST_FIRST")
+}
+
+/// Whether the app has a persistent volume.
+pub fn is_resident(app: &App) -> bool {
+    let volumes = app.get("container").and_then(|c| c.get("volumes")).and_then(Value::as_array);
+    volumes.into_iter().flatten().any(|v| v.get("persistent").is_some())
+}
+
+/// Whether the task must get the very ports of the definition.
+pub fn requires_ports(app: &App) -> bool {
+    app.get("requirePorts").and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// Whether the app shares the network of its host.
+pub fn is_on_host_network(app: &App) -> bool {
+    let networks = app.get("networks").and_then(Value::as_array);
+    networks.into_iter().flatten().all(|n| n.get("mode").and_then(Value::as_str) == Some("host"))
+}
+
+/// The ports that the definition asks for: port definitions on the host network, mappings elsewhere.
+pub fn ports(app: &App) -> Vec<Port> {
+    let (list, key) = if is_on_host_network(app) {
+        (app.get("portDefinitions"), "port")
+    } else {
+        (app.get("container").and_then(|c| c.get("portMappings")), "servicePort")
+    };
+    let port = |port: &Value| Port {
+        number: port.get(key).and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(0),
+        name: port.get("name").and_then(Value::as_str).map(str::to_owned),
+    };
+    list.and_then(Value::as_array).into_iter().flatten().map(port).collect()
+}
+
+/// Writes the numbers of the ports, in the order of [`ports`].
+pub fn set_ports(app: &mut App, numbers: &[u16]) {
+    let (list, key) = if is_on_host_network(app) {
+        (app.0.get_mut("portDefinitions"), "port")
+    } else {
+        (app.0.get_mut("container").and_then(|c| c.get_mut("portMappings")), "servicePort")
+    };
+    let ports = list.and_then(Value::as_array_mut).into_iter().flatten();
+    for (port, number) in ports.zip(numbers) {
+        if let Value::Object(port) = port {
+            port.insert(key.to_owned(), Value::from(*number));
+        }
+    }
+}
+
+/// The health checks. One of a kind that is not known is left out: canonical definitions hold none.
+pub fn health_checks(app: &App) -> Vec<HealthCheck> {
+    let checks = app.get("healthChecks").and_then(Value::as_array);
+    checks.into_iter().flatten().filter_map(health_check).collect()
+}
+
+fn health_check(check: &Value) -> Option<HealthCheck> {
+    let protocol = check.get("protocol").and_then(Value::as_str).unwrap_or("HTTP");
+    let of_mesos = protocol.starts_with("MESOS_") || protocol == "COMMAND";
+    let most = check.get("maxConsecutiveFailures").and_then(Value::as_u64).unwrap_or(3);
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    Some(HealthCheck {
+        probe: probe(protocol, check)?,
+        grace: seconds(check.get("gracePeriodSeconds"), 300.0),
+        // Checks that Marathon itself does know no delay.
+        delay: if of_mesos { seconds(check.get("delaySeconds"), 15.0) } else { Duration::ZERO },
+        interval: seconds(check.get("intervalSeconds"), 60.0),
+        timeout: seconds(check.get("timeoutSeconds"), 20.0),
+        // 0 means "never" to Marathon and "at once" to Mesos (docs/docs/health-checks.md).
+        failures_to_kill: if of_mesos { Some(most.max(1)) } else { Some(most).filter(|m| *m > 0) },
+    })
+}
+
+fn probe(protocol: &str, check: &Value) -> Option<Probe> {
+    let number = check.get("port").and_then(Value::as_u64).and_then(|n| n.try_into().ok()).filter(|n| *n > 0);
+    let index = check.get("portIndex").and_then(Value::as_u64).and_then(|n| n.try_into().ok()).unwrap_or(0);
+    let port = number.map_or(CheckedPort::Index(index), CheckedPort::Number);
+    let path = || check.get("path").and_then(Value::as_str).unwrap_or("/").to_owned();
+    match protocol.trim_start_matches("MESOS_") {
+        "HTTP" => Some(Probe::Http { tls: false, path: path(), port }),
+        "HTTPS" => Some(Probe::Http { tls: true, path: path(), port }),
+        "TCP" => Some(Probe::Tcp(port)),
+        "COMMAND" => Some(Probe::Command(check.get("command")?.get("value")?.as_str()?.to_owned())),
+        _ => None,
+    }
+}
+
+/// A number of seconds, whole or not; unreadable ones count as the default, endless ones as a year.
+fn seconds(value: Option<&Value>, default: f64) -> Duration {
+    const YEAR: f64 = 365.0 * 86_400.0;
+    let seconds = value.and_then(Value::as_f64).unwrap_or(default);
+    Duration::from_secs_f64(seconds.clamp(0.0, YEAR))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn app(value: Value) -> App {
+        App::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn health_checks_are_read_with_the_defaults_of_their_kind() {
+        let checks = health_checks(&app(json!({"healthChecks": [
+            {"protocol": "HTTP", "path": "/x", "portIndex": 1, "delaySeconds": 9, "maxConsecutiveFailures": 0},
+            {"protocol": "MESOS_TCP", "port": 80, "maxConsecutiveFailures": 0},
+            {"protocol": "COMMAND", "command": {"value": "true"}, "delaySeconds": 0, "intervalSeconds": 0.5},
+            {"protocol": "PIGEON"},
+        ]})));
+        assert_eq!(checks.len(), 3);
+        assert_eq!(
+            checks[0].probe,
+            Probe::Http { tls: false, path: "/x".into(), port: CheckedPort::Index(1) }
+        );
+        assert_eq!((checks[0].delay, checks[0].failures_to_kill), (Duration::ZERO, None));
+        assert_eq!(checks[1].probe, Probe::Tcp(CheckedPort::Number(80)));
+        assert_eq!((checks[1].delay, checks[1].failures_to_kill), (Duration::from_secs(15), Some(1)));
+        assert_eq!((checks[2].delay, checks[2].interval), (Duration::ZERO, Duration::from_millis(500)));
+        assert_eq!(checks[2].timeout, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn ports_stand_in_one_of_two_places() {
+        let host = app(json!({"portDefinitions": [{"port": 10_000, "name": "web"}, {}]}));
+        assert_eq!(ports(&host).len(), 2);
+        assert_eq!(ports(&host)[0], Port { number: 10_000, name: Some("web".into()) });
+        let bridge = app(json!({"networks": [{"mode": "container/bridge"}],
+            "container": {"portMappings": [{"containerPort": 80, "servicePort": 10_001}]}}));
+        assert_eq!(ports(&bridge)[0].number, 10_001);
+        let mut written = host;
+        set_ports(&mut written, &[1, 2]);
+        assert_eq!(ports(&written).iter().map(|p| p.number).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn absurd_numbers_do_not_hurt() {
+        let backoff = backoff(&app(json!({"backoffSeconds": -1, "maxLaunchDelaySeconds": 1e300})));
+        assert_eq!(backoff.first, Duration::ZERO);
+        assert!(backoff.longest > Duration::from_secs(86_400));
+    }
+}

@@ -1,0 +1,215 @@
+//! The executor that runs real processes on this machine.
+//!
+//! It isolates nothing: no limits on CPU or memory, no image, no network of its own. An app that needs one
+//! of them fails with a message that says so, which is what a person then sees as its last failure.
+
+mod agent;
+mod archive;
+mod environment;
+mod fetch;
+mod probe;
+mod sandbox;
+mod sweep;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::definition::{self, HealthCheck};
+use super::executor::{Executor, KillSignal, Progress, ProgressSink, TaskEnd, TaskSpec};
+use super::supervisor::{Order, Report};
+use crate::clock::Clock;
+use crate::model::App;
+use agent::Supervised;
+use fetch::Fetcher;
+use probe::Prober;
+use sandbox::Sandboxes;
+
+/// How many tasks may fetch and unpack at the same time.
+const PREPARED_AT_ONCE: usize = 16;
+
+/// Runs tasks as processes.
+pub struct ProcessExecutor {
+    agent: PathBuf,
+    sandboxes: Arc<Sandboxes>,
+    fetcher: Fetcher,
+    prober: Prober,
+    /// How many tasks may be prepared at the same time.
+    preparing: Semaphore,
+}
+
+/// Why the executor could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The directory of the sandboxes.
+    #[error("cannot make {0}")]
+    Sandboxes(PathBuf, #[source] std::io::Error),
+    /// The client for fetching and for health checks.
+    #[error("cannot make an HTTP client")]
+    Client(#[from] reqwest::Error),
+}
+
+impl ProcessExecutor {
+    /// An executor with its sandboxes below a directory, whose supervisors are re-executions of `agent`.
+    /// Whatever an earlier one left running there is killed.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(sandboxes: PathBuf, agent: PathBuf, clock: &Clock) -> Result<Self, SetupError> {
+        // The one TLS provider of the process; that it is set already is fine.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let made = Sandboxes::new(sandboxes.clone()).map_err(|e| SetupError::Sandboxes(sandboxes, e))?;
+        sweep::sweep(made.root());
+        let prober = Prober::new(clock.clone(), agent.clone())?;
+        let fetcher = Fetcher::new(clock.clone())?;
+        let preparing = Semaphore::new(PREPARED_AT_ONCE);
+        Ok(Self { agent, sandboxes: Arc::new(made), fetcher, prober, preparing })
+    }
+
+    async fn run_task(&self, task: &TaskSpec, mut kill: KillSignal, progress: &ProgressSink) -> TaskEnd {
+        let order = tokio::select! {
+            _ = kill.next() => return TaskEnd::Killed("Killed before it was started".to_owned()),
+            order = self.prepare(task) => order,
+        };
+        let order = match order {
+            Ok(order) => order,
+            Err(message) => return TaskEnd::Failed(message),
+        };
+        progress.tell(Progress::Starting).await;
+        match Supervised::start(&self.agent, order).await {
+            Ok(supervised) => self.follow(task, supervised, kill, progress).await,
+            Err(message) => TaskEnd::Failed(message),
+        }
+    }
+
+    /// Makes the sandbox, fetches, and says what is to be run.
+    async fn prepare(&self, task: &TaskSpec) -> Result<Order, String> {
+        let argv = command_line(&task.app)?;
+        let _turn = self.preparing.acquire().await.map_err(|e| e.to_string())?;
+        let sandboxes = Arc::clone(&self.sandboxes);
+        // Files of old sandboxes are removed on a thread that may block. Its failure is only untidy.
+        let _ = tokio::task::spawn_blocking(move || sandboxes.prune()).await;
+        let sandbox = self.sandboxes.open(&task.id).map_err(|e| format!("cannot make the sandbox: {e}"))?;
+        let env = environment::of(task, &sandbox)?;
+        self.fetcher.fetch(&task.app, &sandbox).await?;
+        Ok(Order { argv, env, directory: sandbox, keep_output: true })
+    }
+
+    async fn follow(
+        &self,
+        task: &TaskSpec,
+        mut supervised: Supervised,
+        mut kill: KillSignal,
+        progress: &ProgressSink,
+    ) -> TaskEnd {
+        let (mut told, mut abandoned) = (false, false);
+        let end = loop {
+            tokio::select! {
+                report = supervised.report() => match report {
+                    Some(Report::Started { .. }) => progress.tell(Progress::Running).await,
+                    Some(Report::Refused { message }) => break TaskEnd::Failed(message),
+                    Some(Report::Ended { code, signal }) => break end_of(told, code, signal),
+                    None => {
+                        sweep::sweep(&self.sandboxes.path(&task.id));
+                        break TaskEnd::Failed("the task's supervisor died".to_owned());
+                    }
+                },
+                grace = kill.next(), if !abandoned => {
+                    told = true;
+                    if let Some(grace) = grace {
+                        // If the supervisor is gone, the end of its reports says so.
+                        drop(supervised.kill(grace).await);
+                    } else {
+                        abandoned = true;
+                        supervised.kill_now();
+                    }
+                }
+            }
+        };
+        supervised.gone().await;
+        end
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn run(
+        self: Arc<Self>,
+        task: Arc<TaskSpec>,
+        kill: KillSignal,
+        progress: ProgressSink,
+    ) -> BoxFuture<'static, TaskEnd> {
+        Box::pin(async move {
+            let end = self.run_task(&task, kill, &progress).await;
+            self.sandboxes.close(&task.id);
+            end
+        })
+    }
+
+    fn probe<'a>(&'a self, task: &'a TaskSpec, check: &'a HealthCheck) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.prober.probe(task, check, &self.sandboxes.path(&task.id)).await })
+    }
+}
+
+/// What to run, or why this executor cannot run it.
+fn command_line(app: &App) -> Result<Vec<String>, String> {
+    let container = app.get("container");
+    let text = |key: &str| container.and_then(|c| c.get(key)).and_then(Value::as_str);
+    let image = container.and_then(|c| c.get("docker")).and_then(|d| d.get("image")).is_some();
+    if text("type") == Some("DOCKER") || image {
+        return Err("container images cannot be run: the local Marathon starts plain processes only \
+                    (container type DOCKER or an image needs a real cluster)"
+            .to_owned());
+    }
+    if !definition::is_on_host_network(app) {
+        return Err(
+            "container networks cannot be provided: the local Marathon runs tasks on the host network only"
+                .to_owned(),
+        );
+    }
+    if let Some(user) = app.get("user").and_then(Value::as_str) {
+        return Err(format!("the task cannot run as {user}: the local Marathon runs tasks as itself only"));
+    }
+    if let Some(command) = app.get("cmd").and_then(Value::as_str) {
+        return Ok(agent::shell(command));
+    }
+    let args = app.get("args").and_then(Value::as_array).into_iter().flatten();
+    let args: Vec<_> = args.filter_map(Value::as_str).map(str::to_owned).collect();
+    if args.is_empty() { Err("the app has neither cmd nor args".to_owned()) } else { Ok(args) }
+}
+
+fn end_of(told: bool, code: Option<i32>, signal: Option<i32>) -> TaskEnd {
+    let message = probe::ending(code, signal);
+    match (told, code) {
+        (true, _) => TaskEnd::Killed(message),
+        (false, Some(0)) => TaskEnd::Finished(message),
+        (false, _) => TaskEnd::Failed(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_run_is_refused_in_words() {
+        let line = |app: Value| command_line(&App::from_value(app).unwrap());
+        assert_eq!(line(json!({"cmd": "true"})).unwrap(), ["/bin/sh", "-c", "true"]);
+        assert_eq!(line(json!({"args": ["sleep", "1"]})).unwrap(), ["sleep", "1"]);
+        assert!(line(json!({"cmd": "x", "container": {"type": "MESOS"}})).is_ok());
+        for (app, word) in [
+            (json!({"cmd": "x", "container": {"type": "DOCKER", "docker": {"image": "i"}}}), "DOCKER"),
+            (json!({"cmd": "x", "container": {"type": "MESOS", "docker": {"image": "i"}}}), "image"),
+            (json!({"cmd": "x", "networks": [{"mode": "container/bridge"}]}), "network"),
+            (json!({"cmd": "x", "user": "nobody"}), "nobody"),
+            (json!({}), "neither"),
+        ] {
+            let error = line(app).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One task as the engine knows it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::decide::{Stage, TaskView};
+use super::definition::{self, HealthCheck};
+use super::executor::{KillSwitch, TaskSpec};
+use super::health::Health;
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// It is prepared: its files are fetched.
+    Staging,
+    /// Its program starts.
+    Starting,
+    /// Its program runs.
+    Running,
+    /// It was told to end.
+    Killing,
+}
+
+impl TaskState {
+    /// The state's name in Marathon's API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Staging => "TASK_STAGING",
+            Self::Starting => "TASK_STARTING",
+            Self::Running => "TASK_RUNNING",
+            Self::Killing => "TASK_KILLING",
+        }
+    }
+}
+
+/// A task that has not ended.
+#[derive(Debug)]
+pub struct Task {
+    /// What runs.
+    pub spec: Arc<TaskSpec>,
+    /// How far it is.
+    pub state: TaskState,
+    /// When it was launched.
+    pub staged_at: Timestamp,
+    /// Since when its program runs: for people, and on the boot clock.
+    pub running_since: Option<(Timestamp, Duration)>,
+    /// Its health checks with their results.
+    pub health: Vec<(HealthCheck, Health)>,
+    /// Why it is being killed, where its health is the reason.
+    pub unhealthy: Option<String>,
+    kill: KillSwitch,
+    /// Ends its health checks when the task is gone.
+    checks: CancellationToken,
+    _checks_end: DropGuard,
+}
+
+impl Task {
+    /// A task that was just launched.
+    pub fn new(spec: Arc<TaskSpec>, kill: KillSwitch, now: Timestamp) -> Self {
+        let checks = CancellationToken::new();
+        let health =
+            definition::health_checks(&spec.app).into_iter().map(|c| (c, Health::default())).collect();
+        Self {
+            spec,
+            state: TaskState::Staging,
+            staged_at: now,
+            running_since: None,
+            health,
+            unhealthy: None,
+            kill,
+            _checks_end: checks.clone().drop_guard(),
+            checks,
+        }
+    }
+
+    /// The signal that ends its health checks.
+    pub fn checks_end(&self) -> CancellationToken {
+        self.checks.clone()
+    }
+
+    /// Tells it to end; once is enough.
+    pub fn kill(&mut self) {
+        if self.state != TaskState::Killing {
+            self.state = TaskState::Killing;
+            self.checks.cancel();
+            self.kill.kill(definition::kill_grace(&self.spec.app));
+        }
+    }
+
+    /// Whether all its checks succeeded the last time; true without checks.
+    pub fn is_healthy(&self) -> bool {
+        self.health.iter().all(|(_, health)| health.alive())
+    }
+
+    /// Whether one of its checks failed the last time.
+    pub fn is_unhealthy(&self) -> bool {
+        self.health.iter().any(|(_, health)| health.is_known() && !health.alive())
+    }
+
+    /// The task as the decision sees it, beside the version since which tasks are current.
+    pub fn view(&self, last_config_change: &str) -> TaskView {
+        let stage = match self.state {
+            TaskState::Staging | TaskState::Starting => Stage::Starting,
+            TaskState::Running if self.is_healthy() => Stage::Healthy,
+            TaskState::Running => Stage::Running,
+            TaskState::Killing => Stage::Killing,
+        };
+        // Versions are timestamps of one form, so that their order is that of their texts.
+        TaskView { current: self.spec.app.version() >= last_config_change, stage }
+    }
+}
