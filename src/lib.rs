@@ -44,3 +44,5 @@ pub mod registry;
 
 pub mod http;
 pub mod marathon_local;
+
+pub mod cli;

@@ -1,3 +1,7 @@
-//! The program. Its command line comes last.
+//! The program: arguments, telemetry, run, drain, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dcos_registry::cli::main(std::env::args_os())
+}

@@ -1,0 +1,14 @@
+//! The local Marathon from outside: its API over HTTP, with real processes behind it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
+#[path = "marathon_local/harness.rs"]
+mod harness;
+#[path = "marathon_local/lifecycle.rs"]
+mod lifecycle;
+#[path = "marathon_local/processes.rs"]
+mod processes;
+#[path = "marathon_local/refusals.rs"]
+mod refusals;
+#[path = "marathon_local/updates.rs"]
+mod updates;
