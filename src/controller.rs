@@ -204,10 +204,7 @@ impl Controller {
         holds: &mut Holds,
         book: &mut StatusBook,
     ) -> Pace {
-        if let Some(accepted) = &look.accepted
-            && let Err(error) = self.record_acceptance(executor.epoch, accepted).await
-        {
-            let message = format!("the storage takes no record of it: {error}");
+        if let Err(message) = self.ready_to_act(executor.epoch, look.accepted.as_deref()).await {
             look.problems.push(Problem::of_file(&SnapshotPath::root(), message));
             self.metrics.reconciled("failed", self.clock.boot().saturating_sub(begun));
             let plan = self.plan(&look);
@@ -241,6 +238,14 @@ impl Controller {
             Ok(None) => {}
             Err(error) => warn!(error = chain(&error), "the last accepted manifest is not to be had"),
         }
+    }
+
+    /// Nothing is done that could not be written down.
+    async fn ready_to_act(&self, epoch: Epoch, accepted: Option<&Accepted>) -> Result<(), String> {
+        self.storage.check().map_err(|error| chain(&error))?;
+        let Some(accepted) = accepted else { return Ok(()) };
+        let recorded = self.record_acceptance(epoch, accepted).await;
+        recorded.map_err(|error| format!("the storage takes no record of it: {error}"))
     }
 
     /// Keeps what is in force and writes down which revision that is, once per revision.

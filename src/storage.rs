@@ -57,7 +57,7 @@ pub struct Storage {
     pub control: Control,
     documents: Documents,
     /// Held for as long as this storage may write.
-    _lock: Option<DirectoryLock>,
+    lock: Option<DirectoryLock>,
 }
 
 /// Storage that cannot be used, or a document that cannot be read.
@@ -182,7 +182,15 @@ impl Storage {
         let catalog = Catalog::open(site.clone()).await.map_err(StorageError::Open)?;
         let control = Control::open(site, catalog.registry()).await.map_err(StorageError::Open)?;
         let blobs = Blobs::new(calls, entropy);
-        Ok(Self { blobs, catalog, control, documents: Documents::default(), _lock: lock })
+        Ok(Self { blobs, catalog, control, documents: Documents::default(), lock })
+    }
+
+    /// Whether what is written now lies where it is found again. Whoever is about to act asks this first.
+    ///
+    /// # Errors
+    /// [`LocalError::Gone`].
+    pub fn check(&self) -> Result<(), LocalError> {
+        self.lock.as_ref().map_or(Ok(()), DirectoryLock::check)
     }
 
     /// The metadata document of a package; none where the package is not published. Documents read lately

@@ -39,6 +39,9 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> Response {
 
 /// `/readyz`: whether the storage can be read.
 pub(super) async fn ready(State(site): State<Arc<Site>>) -> Response {
+    if let Err(error) = site.storage.check() {
+        return failure(error.class(), error.label(), &error);
+    }
     match site.storage.catalog.follow().await {
         Ok(_) => "ok".into_response(),
         Err(error) => failure(error.class(), error.label(), &error),

@@ -7,7 +7,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,9 +24,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// The object that only a registry has.
 const MARKER: &str = "v1/catalog/log/00000000000000000000";
 
+/// The file that is locked.
+const LOCK: &str = "lock";
+
 /// What may stand in a directory that becomes ours: left by a start that was cut short, by the local
 /// Marathon, or by the file system itself.
-const KNOWN: [&str; 4] = ["lock", "marathon", "lost+found", "v1"];
+const KNOWN: [&str; 4] = [LOCK, "marathon", "lost+found", "v1"];
 
 /// What may stand in a `v1` without a marker.
 const KNOWN_INSIDE: [&str; 3] = ["catalog", "control", "blobs"];
@@ -65,6 +68,12 @@ pub enum LocalError {
         /// The system's words.
         #[source]
         source: std::io::Error,
+    },
+    /// It was removed or replaced while it was in use.
+    #[error("{} was removed or replaced while it was in use; put it back, or stop and start again", path.display())]
+    Gone {
+        /// The directory.
+        path: PathBuf,
     },
     /// Another process writes to it.
     #[error(
@@ -117,6 +126,7 @@ impl LocalError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Locked { .. } => ErrorClass::Wait,
+            Self::Gone { .. } => ErrorClass::Stall,
             Self::Interrupted(_) => ErrorClass::Retry,
             _ => ErrorClass::Fatal,
         }
@@ -131,6 +141,7 @@ impl LocalError {
             Self::NotADirectory { .. } => "NotADirectory",
             Self::NotWritable { .. } => "NotWritable",
             Self::Locked { .. } => "Locked",
+            Self::Gone { .. } => "StorageGone",
             Self::NewerFormat { .. } => "NewerFormat",
             Self::Absent { .. } => "StorageAbsent",
             Self::Io { .. } => "DirectoryUnusable",
@@ -152,7 +163,21 @@ impl LocalError {
 /// The right to write to a directory; given back when it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+}
+
+impl DirectoryLock {
+    /// Whether the directory is still the one that was locked. Somebody may have removed it or put another in its
+    /// place; what is written then is lost, or lies in a log with a gap.
+    pub(super) fn check(&self) -> Result<(), LocalError> {
+        let ours = self.file.metadata().map(|file| (file.dev(), file.ino()));
+        let there = std::fs::metadata(self.path.join(LOCK)).map(|file| (file.dev(), file.ino()));
+        match (ours, there) {
+            (Ok(ours), Ok(there)) if ours == there => Ok(()),
+            _ => Err(LocalError::Gone { path: self.path.clone() }),
+        }
+    }
 }
 
 /// Opens a directory for writing: makes it where there is none, waits at most `wait` for its lock, and
@@ -250,7 +275,7 @@ fn create(path: &Path) -> Result<(), LocalError> {
 }
 
 fn lock_file(path: &Path) -> Result<File, LocalError> {
-    let path = path.join("lock");
+    let path = path.join(LOCK);
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
@@ -271,7 +296,7 @@ async fn acquire(
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 note_pid(&mut file).map_err(|error| LocalError::io("write the lock of", path, error))?;
-                return Ok(DirectoryLock { _file: file });
+                return Ok(DirectoryLock { file, path: path.to_owned() });
             }
             Err(Errno::WOULDBLOCK) if waited < wait => {
                 clock.sleep(POLL.min(wait.saturating_sub(waited))).await;

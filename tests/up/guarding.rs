@@ -64,3 +64,26 @@ fn what_the_registry_does_not_have_or_do_is_said_as_json() {
         assert_eq!(answer.header("allow").is_empty(), status == 404, "{method} {path}");
     }
 }
+
+#[test]
+fn nothing_is_done_once_the_directory_is_gone() {
+    let place = Place::new();
+    let daemon = Daemon::start(&place);
+    daemon.wait_until_ready();
+    std::fs::rename(place.dir(), place.dir().with_extension("away")).unwrap();
+    let (status, body) = daemon.marathon("GET", "/v2/apps/quickstart/hello-moon", None);
+    assert_eq!(status, 200, "{body}");
+    place.edit("version: 0.1.0", "version: 0.2.0");
+    eventually("that is told", || {
+        let printed = daemon.printed();
+        if printed.contains("was removed or replaced while it was in use") { Ok(()) } else { Err(printed) }
+    });
+    assert_eq!(exchange("GET", &format!("{}/readyz", daemon.registry), &[], None).unwrap().status, 500);
+    assert!(!place.dir().join("v1").exists(), "nothing was written there");
+    std::fs::rename(place.dir().with_extension("away"), place.dir()).unwrap();
+    eventually("it goes on where it was", || {
+        let health = daemon.get("/")?.to_string();
+        if health.contains("2 package(s)") { Ok(()) } else { Err(health) }
+    });
+    daemon.wait_until_ready();
+}
