@@ -94,6 +94,8 @@ pub struct Parts {
 /// The controller of one source and one cluster.
 pub struct Controller {
     stage: Mutex<Stage>,
+    /// Held by whoever has a plan made for an answer.
+    asking: Mutex<()>,
     marathon: Client,
     storage: Arc<Storage>,
     settings: PlanSettings,
@@ -128,6 +130,7 @@ impl Controller {
     pub fn new(parts: Parts) -> Self {
         Self {
             stage: Mutex::new(Stage::new(parts.source)),
+            asking: Mutex::new(()),
             marathon: parts.marathon,
             storage: parts.storage,
             settings: parts.settings,
@@ -151,8 +154,10 @@ impl Controller {
         self.nudge.notify_one();
     }
 
-    /// Looks and plans, and writes nothing.
+    /// Looks and plans, and writes nothing. Who asks while somebody else is answered waits: however many ask,
+    /// Marathon sees one of them at a time.
     pub async fn plan_now(&self) -> Plan {
+        let _turn = self.asking.lock().await;
         let look = self.look().await;
         self.plan(&look)
     }

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -23,9 +23,24 @@ pub fn command() -> Command {
     Command::new(program())
 }
 
-/// Runs the program to its end.
+/// Runs the program to its end; one that does not end is killed and so has no exit code.
+#[expect(clippy::disallowed_methods, reason = "somebody must watch while the output is read")]
 pub fn run(arguments: &[&str]) -> Output {
-    command().args(arguments).output().unwrap()
+    let mut command = command();
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if end.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // It may have ended just now.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(ended);
+    watch.join().unwrap();
+    output
 }
 
 /// A directory with a copy of the quickstart, and a place for the storage.
@@ -104,6 +119,43 @@ pub struct Daemon {
     pub marathon: String,
 }
 
+/// Starts `up`; whoever calls reads its output and ends it.
+pub fn spawn_up(place: &Place, listen: &str, marathon_listen: &str) -> Child {
+    command()
+        .args(["up", "--listen", listen, "--marathon-listen", marathon_listen, "--dir"])
+        .arg(place.dir())
+        .arg("--manifests")
+        .arg(place.manifests())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Ctrl-C, and the exit code; kills what does not end in time.
+pub fn interrupt(child: &mut Child) -> ExitStatus {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::INT)
+        .unwrap();
+    wait_for_end(child)
+}
+
+/// The exit code of a process that is about to end; kills what does not.
+#[expect(clippy::disallowed_methods, reason = "a process test waits in real time, for a condition")]
+pub fn wait_for_end(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("it did not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 impl Daemon {
     /// Starts `up` on any free ports and waits until it has said where it listens.
     pub fn start(place: &Place) -> Self {
@@ -112,16 +164,7 @@ impl Daemon {
 
     /// Starts `up` on these ports.
     pub fn start_at(place: &Place, listen: &str, marathon_listen: &str) -> Self {
-        let mut child = command()
-            .args(["up", "--listen", listen, "--marathon-listen", marathon_listen, "--dir"])
-            .arg(place.dir())
-            .arg("--manifests")
-            .arg(place.manifests())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut child = spawn_up(place, listen, marathon_listen);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (output, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
         #[expect(clippy::disallowed_methods, reason = "the output must be read while the test runs")]
@@ -197,14 +240,7 @@ impl Daemon {
 
     /// Ctrl-C, and the exit code.
     pub fn interrupt(mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        let mut ended = None;
-        eventually("it ends after Ctrl-C", || {
-            ended = self.child.try_wait().unwrap();
-            ended.map(|_| ()).ok_or_else(|| "still running".to_owned())
-        });
-        ended.unwrap()
+        interrupt(&mut self.child)
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Stdio;
 
-use crate::daemon::{Daemon, Place, command, eventually, run};
+use crate::daemon::{Daemon, Place, command, eventually, interrupt, run, spawn_up};
 
 /// Larger than what the sockets' buffers take.
 const LARGE: u64 = 64 << 20;
@@ -40,16 +39,7 @@ fn a_download_that_nobody_reads_on_does_not_keep_it() {
 #[test]
 fn a_reader_that_goes_away_ends_no_daemon_and_is_no_error() {
     let place = Place::new();
-    let mut child = command()
-        .args(["up", "--listen", "127.0.0.1:0", "--marathon-listen", "127.0.0.1:0", "--dir"])
-        .arg(place.dir())
-        .arg("--manifests")
-        .arg(place.manifests())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
+    let mut child = spawn_up(&place, "127.0.0.1:0", "127.0.0.1:0");
     let mut output = child.stdout.take().unwrap();
     let mut first = [0; 8];
     output.read_exact(&mut first).unwrap();
@@ -57,9 +47,7 @@ fn a_reader_that_goes_away_ends_no_daemon_and_is_no_error() {
     let started = || std::fs::read_dir(place.dir().join("v1/control/log")).map_or(0, Iterator::count) >= 4;
     eventually("it works without a reader", || if started() { Ok(()) } else { Err("not yet".into()) });
     assert!(child.try_wait().unwrap().is_none(), "it goes on");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
-        .unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(interrupt(&mut child).code(), Some(0));
 
     let (read, write) = std::io::pipe().unwrap();
     drop(read);
