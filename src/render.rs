@@ -19,7 +19,6 @@ use serde_json::{Map, Value};
 use crate::model::{App, AppId, ErrorClass};
 use crate::universe::PackageDefinition;
 
-pub use labels::{decode_definition_label, decode_json_label};
 pub use mustache::TemplateError;
 pub use options::{Violation, defaults, merge, validate};
 pub use resource::resource_context;

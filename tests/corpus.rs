@@ -10,13 +10,11 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::OnceLock;
 
+use dcos_registry::marathon::labels::decoded;
 use dcos_registry::model::{
     Completeness, PackageVersion, Revision, Snapshot, SnapshotFile, SnapshotPath, SourceName,
 };
-use dcos_registry::render::{
-    RenderError, RenderRequest, decode_definition_label, decode_json_label, defaults, render,
-    render_template, validate,
-};
+use dcos_registry::render::{RenderError, RenderRequest, defaults, render, render_template, validate};
 use dcos_registry::universe::{
     PackageDefinition, PackagingVersion, RepoFormat, ascii_json, read_directory, select_version,
 };
@@ -229,10 +227,11 @@ fn labels_tell_the_package_and_the_options() {
         let Ok(app) = render(&request) else { continue };
         assert_eq!(app.label("DCOS_PACKAGE_NAME"), Some(package.name.as_str()), "{id}");
         assert_eq!(
-            decode_json_label(app.label("DCOS_PACKAGE_OPTIONS").unwrap()),
+            decoded("DCOS_PACKAGE_OPTIONS", app.label("DCOS_PACKAGE_OPTIONS").unwrap()),
             Some(Value::Object(Map::new()))
         );
-        let definition = decode_definition_label(app.label("DCOS_PACKAGE_DEFINITION").unwrap()).unwrap();
+        let label = app.label("DCOS_PACKAGE_DEFINITION").unwrap();
+        let definition = decoded("DCOS_PACKAGE_DEFINITION", label).unwrap()["data"].clone();
         assert_eq!(definition["releaseVersion"].as_u64(), package.release_version, "{id}");
         let again = PackageDefinition::from_metadata(&definition, package.release_version);
         assert_eq!(again.as_ref(), Ok(package), "{id}");

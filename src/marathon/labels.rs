@@ -124,6 +124,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn plain_envelopes_are_read_and_nonsense_is_not() {
+        let plain = json!({"metadata": {"Content-Type": "t"}, "data": BASE64.encode(b"{\"name\":\"x\"}")});
+        let label = BASE64.encode(plain.to_string().as_bytes());
+        let read = decoded("DCOS_PACKAGE_DEFINITION", &label).unwrap();
+        assert_eq!(read["data"], json!({"name": "x"}));
+        assert_eq!(decoded("DCOS_PACKAGE_OPTIONS", "e30="), Some(json!({})));
+        for bad in ["", "e30", "not base64", &"e30=".repeat(LONGEST_TEXT)] {
+            assert_eq!(decoded("DCOS_PACKAGE_OPTIONS", bad), None);
+        }
+    }
+
+    #[test]
     fn a_bomb_is_not_inflated() {
         let bomb = Value::String(" ".repeat(usize::try_from(LONGEST_JSON).unwrap()));
         assert_eq!(decoded("DCOS_PACKAGE_DEFINITION", &definition(&bomb, 9)), None);

@@ -1,8 +1,10 @@
 //! Rendering as a whole: options, labels, and what goes wrong.
 
+use data_encoding::BASE64;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::marathon::labels::decoded;
 use crate::model::{PackageName, PackageVersion};
 use crate::universe::PackagingVersion;
 
@@ -247,16 +249,18 @@ fn labels_are_those_of_cosmos() {
     assert_eq!(app.label("DCOS_PACKAGE_NAME"), Some("hello"), "the package's own labels win");
     assert_eq!(app.label("DCOS_PACKAGE_VERSION"), Some("1.0"));
     assert_eq!(app.label("DCOS_PACKAGE_SOURCE"), Some("http://registry/repo"));
-    let stored = decode_json_label(app.label("DCOS_PACKAGE_OPTIONS").unwrap());
+    let stored = decoded("DCOS_PACKAGE_OPTIONS", app.label("DCOS_PACKAGE_OPTIONS").unwrap());
     assert_eq!(
         stored,
         Some(json!({"a": {"c": [null, {}]}})),
         "user options only, members that are null dropped"
     );
-    let envelope = decode_json_label(app.label("DCOS_PACKAGE_DEFINITION").unwrap()).unwrap();
+    let text = BASE64.decode(app.label("DCOS_PACKAGE_DEFINITION").unwrap().as_bytes()).unwrap();
+    let envelope: Value = serde_json::from_slice(&text).unwrap();
     let media = "application/vnd.dcos.universe.package+json;charset=utf-8;version=v4";
     assert_eq!(envelope["metadata"], json!({"Content-Type": media, "Content-Encoding": "gzip"}));
-    let stored = decode_definition_label(app.label("DCOS_PACKAGE_DEFINITION").unwrap()).unwrap();
+    let stored = decoded("DCOS_PACKAGE_DEFINITION", app.label("DCOS_PACKAGE_DEFINITION").unwrap()).unwrap();
+    let stored = stored["data"].clone();
     assert_eq!(stored["releaseVersion"], 7);
     assert_eq!(PackageDefinition::from_metadata(&stored, None), Ok(package.clone()));
     assert_eq!(render(&request(&package, &options)).unwrap(), app, "the same input gives the same bytes");
