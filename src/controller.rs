@@ -11,11 +11,13 @@ pub mod hold;
 pub mod observe;
 pub mod plan;
 pub mod report;
+mod requests;
 pub mod stage;
 pub mod status;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
@@ -25,12 +27,13 @@ use tracing::{info, warn};
 use crate::clock::{Clock, Entropy};
 use crate::marathon::Client;
 use crate::model::{
-    Blocked, Epoch, Observation, Outcome, OutcomeResult, Plan, Problem, Revision, SnapshotPath, UnitStatus,
+    Blocked, Observation, Outcome, OutcomeResult, Plan, Problem, Revision, SnapshotPath, UnitStatus,
 };
 use crate::retry::Delays;
 use crate::source::Source;
 use crate::storage::Storage;
 use crate::storage::control::{ControlOperation, ControlRejection};
+use crate::storage::lease::{Candidate, LeaseTimes, Tenure};
 use crate::storage::records::CommitError;
 use crate::telemetry::{Metrics, chain};
 use execute::Executor;
@@ -41,6 +44,12 @@ use status::StatusBook;
 
 /// How long a pass waits for the next while something is moving; longer and longer while nothing new comes of it.
 const BUSY_PAUSE: Duration = Duration::from_millis(300);
+
+/// How long an instance that does not lead waits between two looks, at least.
+const LOOK_ON_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often a leader at rest looks whether somebody asked for something; in memory.
+const REQUEST_POLL: Duration = Duration::from_millis(250);
 
 /// How many entries the log of a view holds.
 pub const LONGEST_LOG: usize = 256;
@@ -89,6 +98,10 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
+    /// The times of the lease.
+    pub lease: LeaseTimes,
+    /// How long a write to Marathon may take.
+    pub write_limit: Duration,
 }
 
 /// The controller of one source and one cluster.
@@ -105,6 +118,9 @@ pub struct Controller {
     entropy: Entropy,
     view: watch::Sender<View>,
     nudge: Notify,
+    candidate: Candidate,
+    write_limit: Duration,
+    leading: AtomicBool,
 }
 
 /// How soon to look again.
@@ -128,7 +144,16 @@ impl Controller {
     /// Joins the parts. Nothing happens before [`Controller::run`].
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let candidate = Candidate {
+            storage: Arc::clone(&parts.storage),
+            times: parts.lease,
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+        };
         Self {
+            candidate,
+            write_limit: parts.write_limit,
+            leading: AtomicBool::new(false),
             stage: Mutex::new(Stage::new(parts.source)),
             asking: Mutex::new(()),
             marathon: parts.marathon,
@@ -162,27 +187,79 @@ impl Controller {
         self.plan(&look)
     }
 
-    /// Works until told to stop. An action that has begun is finished.
+    /// Works until told to stop: leads while it holds the lease, looks on while somebody else does. An action that
+    /// has begun is finished, unless the lease is lost meanwhile.
     ///
     /// # Errors
-    /// When the lease cannot be taken or given back.
+    /// When the lease can never be taken, because the storage may not be written to.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), CommitError<ControlRejection>> {
-        let epoch = self.storage.control.acquire().await?;
-        info!(%epoch, "leading");
+        while !stop.is_cancelled() {
+            let tenure = tokio::select! {
+                biased;
+                tenure = self.candidate.campaign(&stop) => tenure?,
+                () = self.look_on(&stop) => None,
+            };
+            let Some(tenure) = tenure else { break };
+            self.lead(&tenure, &stop).await;
+        }
+        Ok(())
+    }
+
+    /// Looks and plans like a leader and does nothing, so that every instance can say what is going on.
+    async fn look_on(&self, stop: &CancellationToken) {
+        let mut book = StatusBook::default();
+        self.restore().await;
+        while !stop.is_cancelled() {
+            let look = self.look().await;
+            let plan = self.plan(&look);
+            let changed = match &look.accepted {
+                Some(accepted) => book.merge(&accepted.desired, &plan, &[], self.clock.wall()),
+                None => Vec::new(),
+            };
+            self.publish_view(look, &plan, &book, &changed, &[]);
+            self.rest(self.interval.max(LOOK_ON_PAUSE), stop).await;
+        }
+    }
+
+    /// Acts until told to stop or until the lease is lost.
+    async fn lead(&self, tenure: &Tenure, stop: &CancellationToken) {
+        info!(epoch = %tenure.epoch(), "leading");
         self.metrics.set_leader(true);
-        let (marathon, storage) = (self.marathon.clone(), Arc::clone(&self.storage));
-        let executor = Executor { marathon, storage, epoch, stop: stop.clone(), clock: self.clock.clone() };
+        self.leading.store(true, Ordering::SeqCst);
+        let executor = Executor {
+            marathon: self.marathon.clone(),
+            storage: Arc::clone(&self.storage),
+            tenure: tenure.clone(),
+            write_limit: self.write_limit,
+            stop: stop.child_token(),
+            clock: self.clock.clone(),
+        };
+        tokio::select! {
+            biased;
+            () = tenure.keep() => warn!(epoch = %tenure.epoch(), "the lease is lost; somebody else leads"),
+            () = self.work(&executor, stop) => {}
+        }
+        self.leading.store(false, Ordering::SeqCst);
+        self.metrics.set_leader(false);
+        if let Err(error) = tenure.release().await {
+            warn!(error = chain(&error), "the lease was not given back; the next leader waits for its end");
+        }
+    }
+
+    /// Pass after pass until told to stop.
+    async fn work(&self, executor: &Executor, stop: &CancellationToken) {
         self.restore().await;
         let mut holds = Holds::new(self.entropy.clone());
         let mut book = StatusBook::default();
         let mut delays = Delays::new(BUSY_PAUSE, self.interval, self.entropy.clone());
         while !stop.is_cancelled() {
             let begun = self.clock.boot();
+            requests::decide(executor).await;
             let look = tokio::select! {
                 look = self.look() => look,
                 () = stop.cancelled() => break,
             };
-            let pause = match self.pass(look, begun, &executor, &mut holds, &mut book).await {
+            let pause = match self.pass(look, begun, executor, &mut holds, &mut book).await {
                 Pace::News => {
                     delays.reset();
                     delays.next_delay().min(self.interval)
@@ -190,14 +267,33 @@ impl Controller {
                 Pace::Moving => delays.next_delay().min(self.interval),
                 Pace::Quiet => self.interval,
             };
+            requests::confirm(executor).await;
+            self.rest(pause, stop).await;
+        }
+    }
+
+    /// Waits until it is time for the next pass, or somebody wants one.
+    async fn rest(&self, pause: Duration, stop: &CancellationToken) {
+        let until = self.clock.boot() + pause;
+        loop {
+            let left = until.saturating_sub(self.clock.boot());
+            // Other instances ask through the log, which is read in passing whenever the lease is renewed.
+            let asked = !self.storage.control.state().requests.is_empty();
+            if left.is_zero() || (asked && self.is_leading()) {
+                return;
+            }
             tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.nudge.notified() => {}
-                () = self.clock.sleep(pause) => {}
+                () = stop.cancelled() => return,
+                () = self.nudge.notified() => return,
+                () = self.clock.sleep(left.min(REQUEST_POLL)) => {}
             }
         }
-        self.metrics.set_leader(false);
-        self.storage.control.release(epoch).await.map(|_| ())
+    }
+
+    /// Whether this instance acts.
+    #[must_use]
+    pub fn is_leading(&self) -> bool {
+        self.leading.load(Ordering::SeqCst)
     }
 
     /// One pass over what was seen.
@@ -209,7 +305,7 @@ impl Controller {
         holds: &mut Holds,
         book: &mut StatusBook,
     ) -> Pace {
-        if let Err(message) = self.ready_to_act(executor.epoch, look.accepted.as_deref()).await {
+        if let Err(message) = self.ready_to_act(&executor.tenure, look.accepted.as_deref()).await {
             look.problems.push(Problem::of_file(&SnapshotPath::root(), message));
             self.metrics.reconciled("failed", self.clock.boot().saturating_sub(begun));
             let plan = self.plan(&look);
@@ -217,9 +313,10 @@ impl Controller {
             return Pace::Quiet;
         }
         let plan = self.plan(&look);
+        let suspended = self.storage.control.state().suspended.is_some();
         let outcomes = match &look.accepted {
-            Some(accepted) => executor.execute(&plan, &accepted.packages, holds).await,
-            None => Vec::new(),
+            Some(accepted) if !suspended => executor.execute(&plan, &accepted.packages, holds).await,
+            _ => Vec::new(),
         };
         let changed = match &look.accepted {
             Some(accepted) => book.merge(&accepted.desired, &plan, &outcomes, self.clock.wall()),
@@ -246,22 +343,22 @@ impl Controller {
     }
 
     /// Nothing is done that could not be written down.
-    async fn ready_to_act(&self, epoch: Epoch, accepted: Option<&Accepted>) -> Result<(), String> {
+    async fn ready_to_act(&self, tenure: &Tenure, accepted: Option<&Accepted>) -> Result<(), String> {
         self.storage.check().map_err(|error| chain(&error))?;
         let Some(accepted) = accepted else { return Ok(()) };
-        let recorded = self.record_acceptance(epoch, accepted).await;
+        let recorded = self.record_acceptance(tenure, accepted).await;
         recorded.map_err(|error| format!("the storage takes no record of it: {error}"))
     }
 
     /// Keeps what is in force and writes down which revision that is, once per revision.
-    async fn record_acceptance(&self, epoch: Epoch, accepted: &Accepted) -> Result<(), String> {
+    async fn record_acceptance(&self, tenure: &Tenure, accepted: &Accepted) -> Result<(), String> {
         let (source, revision) = (accepted.desired.source.clone(), accepted.desired.revision.clone());
         if self.storage.control.state().inventory.accepted.get(&source) == Some(&revision) {
             return Ok(());
         }
         let snapshot = self.storage.put_snapshot(&accepted.snapshot).await.map_err(|e| chain(&e))?;
         let operation = ControlOperation::SnapshotAccepted { source, revision, snapshot };
-        self.storage.control.commit(epoch, vec![operation]).await.map(|_| ()).map_err(|e| chain(&e))
+        tenure.commit(vec![operation]).await.map(|_| ()).map_err(|e| chain(&e))
     }
 
     async fn look(&self) -> Look {

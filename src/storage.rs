@@ -13,6 +13,7 @@
 pub mod blobs;
 pub mod catalog;
 pub mod control;
+pub mod lease;
 pub mod local;
 pub mod publish;
 pub mod records;
@@ -176,13 +177,19 @@ impl Storage {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self, StorageError> {
-        let calls = Calls { store, clock };
+        let calls = Calls::new(store, clock);
         let author = entropy.nonce();
         let site = Site { calls: calls.clone(), entropy: entropy.clone(), author, access };
-        let catalog = Catalog::open(site.clone()).await.map_err(StorageError::Open)?;
+        let catalog = Catalog::open(site.clone(), None).await.map_err(StorageError::Open)?;
         let control = Control::open(site, catalog.registry()).await.map_err(StorageError::Open)?;
         let blobs = Blobs::new(calls, entropy);
         Ok(Self { blobs, catalog, control, documents: Documents::default(), lock })
+    }
+
+    /// Whether nobody else can write here for as long as this process lives.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Whether what is written now lies where it is found again. Whoever is about to act asks this first.

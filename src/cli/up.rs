@@ -25,6 +25,7 @@ use crate::model::SourceName;
 use crate::registry::repo::Repo;
 use crate::source::DirectorySource;
 use crate::storage::Storage;
+use crate::storage::lease::LeaseTimes;
 use crate::telemetry::Metrics;
 use crate::workers::Workers;
 
@@ -158,6 +159,8 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         metrics: metrics.clone(),
         clock: clock.clone(),
         entropy,
+        lease: LeaseTimes::default(),
+        write_limit: Timeouts::default().write,
     }));
     let site = Arc::new(Site {
         repo: Repo::new(Arc::clone(&storage), &public_url),

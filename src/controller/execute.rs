@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
@@ -21,6 +22,7 @@ use crate::model::{
 };
 use crate::storage::Storage;
 use crate::storage::control::ControlOperation;
+use crate::storage::lease::Tenure;
 use crate::storage::publish::publish;
 use crate::storage::records::RECORD_LIMIT;
 use crate::telemetry::chain;
@@ -35,7 +37,9 @@ pub struct Executor {
     /// The registry's storage and our books.
     pub storage: Arc<Storage>,
     /// The lease under which we write.
-    pub epoch: Epoch,
+    pub tenure: Tenure,
+    /// How long a write to Marathon may take; the lease must last that long when it begins.
+    pub write_limit: Duration,
     /// Tells that no further action may start.
     pub stop: CancellationToken,
     /// Time, for what is held back.
@@ -92,7 +96,7 @@ impl Executor {
         }
         let inventory = self.storage.control.state().inventory.clone();
         due.truncate(fitting(&due, &inventory));
-        let intents = due.iter().filter_map(|(_, action)| intent(action, &inventory, self.epoch));
+        let intents = due.iter().filter_map(|(_, action)| intent(action, &inventory, self.tenure.epoch()));
         if let Err(error) = self.record(intents.collect()).await {
             for (index, action) in due {
                 holds.note(action, &outcome(action, error.clone()), self.clock.boot());
@@ -126,7 +130,7 @@ impl Executor {
         if operations.is_empty() {
             return Ok(());
         }
-        let committed = self.storage.control.commit(self.epoch, operations).await;
+        let committed = self.tenure.commit(operations).await;
         committed.map(drop).map_err(|error| OutcomeResult::Failed {
             class: error.class(),
             reason: error.label(),
@@ -190,7 +194,7 @@ impl Executor {
         let Some(earlier) = inventory.intents.get(&app_id) else {
             return vec![ControlOperation::Abandoned { app_id }];
         };
-        let intent = Intent { epoch: self.epoch, ..earlier.clone() };
+        let intent = Intent { epoch: self.tenure.epoch(), ..earlier.clone() };
         vec![ControlOperation::Intent { app_id, intent }]
     }
 
@@ -237,6 +241,7 @@ impl Executor {
         if self.marathon.app(app_id).await.map_err(|error| Stopped::reading(&error))?.is_some() {
             return Err(Stopped::Skipped("it exists by now".to_owned()));
         }
+        self.still_leading()?;
         let written = self.marathon.create(app).await.map_err(|error| Stopped::writing(&error))?;
         Ok(vec![done(action, app_id, book, written, 0)])
     }
@@ -253,6 +258,7 @@ impl Executor {
         unchanged_before: u32,
     ) -> Result<Vec<ControlOperation>, Stopped> {
         self.still_there(app_id, observed_version).await?;
+        self.still_leading()?;
         let mut written =
             self.marathon.replace(app_id, app, force).await.map_err(|error| Stopped::writing(&error))?;
         // A put without effect keeps the app's version; only the app itself tells (marathon.md 3.2).
@@ -272,6 +278,7 @@ impl Executor {
         force: bool,
     ) -> Result<Vec<ControlOperation>, Stopped> {
         self.still_there(app_id, observed_version).await?;
+        self.still_leading()?;
         self.marathon.delete(app_id, force).await.map_err(|error| Stopped::writing(&error))?;
         // The intent stays open until an observation shows that the app is gone.
         Ok(Vec::new())
@@ -283,6 +290,18 @@ impl Executor {
             None => Ok(vec![ControlOperation::Forgotten { app_id: app_id.clone() }]),
             Some(_) => Err(Stopped::Skipped("it is still there".to_owned())),
         }
+    }
+
+    /// The precondition of every write at all: nobody else may act before it has arrived.
+    fn still_leading(&self) -> Result<(), Stopped> {
+        self.tenure.check(self.write_limit).map_err(|error| Stopped::Failed {
+            result: OutcomeResult::Failed {
+                class: error.class(),
+                reason: error.label(),
+                message: error.to_string(),
+            },
+            certain: true,
+        })
     }
 
     /// The precondition of every write over an existing app: it is the one that was looked at.

@@ -37,6 +37,12 @@ impl Digest {
         &self.0
     }
 
+    /// The digest that these 32 bytes are.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Reads the 64 hex digits without the algorithm.
     ///
     /// # Errors

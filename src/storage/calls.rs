@@ -8,14 +8,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetResult, ObjectStore, PutMode, PutOptions};
+use object_store::{
+    Error, GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+};
 
 use crate::clock::{Clock, DeadlinePassed};
 use crate::model::ErrorClass;
 
-/// How long a call for a small object may take. The store's own client has shorter limits where it has any.
+/// How long a call for a small object may take on a local back end.
 const SMALL: Duration = Duration::from_secs(10);
+
+/// How long one page of a listing may take.
+const LISTING: Duration = Duration::from_secs(20);
+
+/// How long a call for an object of many megabytes may take.
+const BULK: Duration = Duration::from_secs(60);
 
 /// A call to the store that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -91,11 +101,26 @@ impl CallError {
 /// A store and the clock that its calls are measured with. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Calls {
+    /// For records and other small objects.
     pub(super) store: Arc<dyn ObjectStore>,
+    /// For the bytes of blobs.
+    pub(super) data: Arc<dyn ObjectStore>,
+    /// How long a call for a small object may take.
+    pub(super) limit: Duration,
     pub(super) clock: Clock,
 }
 
 impl Calls {
+    /// Calls to a store that serves small and large objects alike.
+    pub(super) fn new(store: Arc<dyn ObjectStore>, clock: Clock) -> Self {
+        Self { data: Arc::clone(&store), store, limit: SMALL, clock }
+    }
+
+    /// The same for small calls that carry many bytes.
+    pub(super) fn bulk(&self) -> Self {
+        Self { store: Arc::clone(&self.data), limit: BULK, ..self.clone() }
+    }
+
     /// Runs one call with a deadline and names it in its error.
     pub(super) async fn within<T>(
         &self,
@@ -113,7 +138,7 @@ impl Calls {
 
     /// Opens an object for reading.
     pub(super) async fn get(&self, key: &Path, options: GetOptions) -> Result<GetResult, CallError> {
-        self.within(SMALL, "read", key, self.store.get_opts(key, options)).await
+        self.within(self.limit, "read", key, self.store.get_opts(key, options)).await
     }
 
     /// Reads a whole small object; none where there is none.
@@ -126,12 +151,12 @@ impl Calls {
         if size > limit {
             return Err(CallError::TooLarge { key: key.to_string(), size, limit });
         }
-        self.within(SMALL, "read", key, result.bytes()).await.map(Some)
+        self.within(self.limit, "read", key, result.bytes()).await.map(Some)
     }
 
     /// Writes a small object under a key that must not exist yet.
     pub(super) async fn create(&self, key: &Path, bytes: Bytes) -> Result<(), CallError> {
-        self.put(SMALL, key, bytes, PutMode::Create).await
+        self.put(self.limit, key, bytes, PutMode::Create).await
     }
 
     /// Writes an object under a key that nobody else uses.
@@ -144,5 +169,51 @@ impl Calls {
     ) -> Result<(), CallError> {
         let put = self.store.put_opts(key, bytes.into(), PutOptions::from(mode));
         self.within(limit, "write", key, put).await.map(drop)
+    }
+
+    /// Writes a small object whether or not there is one.
+    pub(super) async fn overwrite(&self, key: &Path, bytes: Bytes) -> Result<(), CallError> {
+        self.put(self.limit, key, bytes, PutMode::Overwrite).await
+    }
+
+    /// What the store says of an object; none where there is none.
+    pub(super) async fn head(&self, key: &Path) -> Result<Option<ObjectMeta>, CallError> {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        match self.get(key, options).await {
+            Ok(found) => Ok(Some(found.meta)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes an object; one that is not there is no error.
+    pub(super) async fn delete(&self, key: &Path) -> Result<(), CallError> {
+        match self.within(self.limit, "delete", key, self.store.delete(key)).await {
+            Err(error) if error.is_missing() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Lists what lies below a folder, beyond `offset` where one is given; in no order. Each page has its
+    /// deadline.
+    pub(super) fn list(
+        &self,
+        folder: &Path,
+        offset: Option<&Path>,
+    ) -> BoxStream<'static, Result<ObjectMeta, CallError>> {
+        let listed = match offset {
+            Some(offset) => self.data.list_with_offset(Some(folder), offset),
+            None => self.data.list(Some(folder)),
+        };
+        let (calls, folder) = (self.clone(), folder.clone());
+        futures::stream::try_unfold(listed, move |mut listed| {
+            let (calls, folder) = (calls.clone(), folder.clone());
+            async move {
+                let next = async { listed.next().await.transpose() };
+                let next = calls.within(LISTING, "list", &folder, next).await?;
+                Ok(next.map(|meta| (meta, listed)))
+            }
+        })
+        .boxed()
     }
 }

@@ -4,18 +4,37 @@
 //! creates it first has it, and the store decides who was first (`PutMode::Create`, the one condition that
 //! every back end keeps). The state is what the operations of all records make of an empty one.
 //!
+//! ```text
+//! <name>/log/<20 digits>     the records; they alone count
+//! <name>/snap/<20 digits>    the state after a record, so that nobody need read all of them   (snapshot)
+//! <name>/hint                where the tail was lately; never trusted                         (hint)
+//! ```
+//!
+//! Snapshots and the hint are derived: one that is missing, damaged or wrong makes a start slower and nothing
+//! else. Writers of one process share records: while one is under way, what comes meanwhile goes into the next
+//! ([`queue`]). Only a log that says so is ever trimmed ([`trim`]).
+//!
 //! This module knows nothing of packages: what an operation means and which are refused is said by a
-//! [`State`]. Nothing is ever overwritten or deleted here.
+//! [`State`].
 
+mod hint;
+mod load;
 mod log;
 mod place;
+mod queue;
 mod record;
+mod snapshot;
+mod tend;
+mod trim;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use log::Site;
 pub use log::{Access, Committed, Log};
+pub(super) use log::{Names, Site};
+pub use trim::Trimmed;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +63,18 @@ pub trait State: Default + Clone + Send + Sync + 'static {
 
     /// Takes in an operation of record `seq`. It was validated before it was written, and must not fail.
     fn apply(&mut self, seq: u64, operation: &Self::Operation);
+
+    /// The state as bytes, for a snapshot: equal states give equal bytes.
+    ///
+    /// # Errors
+    /// In words, when it has no such form.
+    fn save(&self) -> Result<Vec<u8>, String>;
+
+    /// Reads what [`State::save`] wrote.
+    ///
+    /// # Errors
+    /// In words, when it cannot be read; the records are read instead then.
+    fn load(bytes: &[u8]) -> Result<Self, String>;
 }
 
 /// A reason to refuse an operation.
@@ -109,6 +140,19 @@ pub enum LogError {
         /// The registry's id elsewhere.
         expected: String,
     },
+    /// Records are there that cannot be reached, because one before them is gone.
+    #[error(
+        "record {missing} of {folder} is gone and record {later} is there; restore the missing records from a \
+         backup, nothing was changed"
+    )]
+    Gap {
+        /// The folder of the log.
+        folder: &'static str,
+        /// The record that is missing.
+        missing: u64,
+        /// A later one.
+        later: u64,
+    },
     /// Not even the first record is understood.
     #[error(transparent)]
     Newer(Newer),
@@ -124,6 +168,7 @@ impl LogError {
             | Self::Absent { .. }
             | Self::Broken { .. }
             | Self::Foreign { .. }
+            | Self::Gap { .. }
             | Self::Newer(_) => ErrorClass::Fatal,
         }
     }
@@ -138,6 +183,7 @@ impl LogError {
             Self::Absent { .. } => "LogAbsent",
             Self::Broken { .. } => "ChainBroken",
             Self::Foreign { .. } => "ForeignLog",
+            Self::Gap { .. } => "LogGap",
             Self::Newer(_) => "NewerFormat",
         }
     }
@@ -151,7 +197,7 @@ pub enum CommitError<R: Rejection> {
     Rejected(R),
     /// The newest state could not be read. Nothing was written.
     #[error("nothing was written")]
-    Replay(#[source] LogError),
+    Replay(#[source] Arc<LogError>),
     /// It was sent, and neither its success nor its failure could be found out. Sending the same
     /// operations again is safe as far as their validation makes it so.
     #[error("it is not known whether record {seq} was written")]
@@ -160,8 +206,20 @@ pub enum CommitError<R: Rejection> {
         seq: u64,
         /// The last error met.
         #[source]
-        source: CallError,
+        source: Arc<CallError>,
     },
+    /// Record `seq` was created where older records were trimmed away: the writer had been stalled for so long
+    /// that the number may have been given before. What it wrote counts for nobody.
+    #[error(
+        "it is not known whether record {seq} counts: the writer was stalled for longer than records are kept"
+    )]
+    Stalled {
+        /// The record's number.
+        seq: u64,
+    },
+    /// Whoever wrote for several was interrupted while it did.
+    #[error("the write was interrupted; it is not known whether it came to stand")]
+    Interrupted,
     /// Others were faster each time. Nothing was written.
     #[error("others wrote first {losses} times in a row; nothing was written")]
     Contended {
@@ -192,7 +250,10 @@ impl<R: Rejection> CommitError<R> {
         match self {
             Self::Rejected(rejection) => rejection.class(),
             Self::Replay(error) => error.class(),
-            Self::OutcomeUnknown { .. } | Self::Contended { .. } => ErrorClass::Retry,
+            Self::OutcomeUnknown { .. }
+            | Self::Stalled { .. }
+            | Self::Interrupted
+            | Self::Contended { .. } => ErrorClass::Retry,
             Self::TooLarge { .. } | Self::Encode(_) | Self::ReadOnly => ErrorClass::Stall,
             Self::Newer(_) => ErrorClass::Fatal,
         }
@@ -204,7 +265,7 @@ impl<R: Rejection> CommitError<R> {
         match self {
             Self::Rejected(rejection) => rejection.label(),
             Self::Replay(error) => error.label(),
-            Self::OutcomeUnknown { .. } => "OutcomeUnknown",
+            Self::OutcomeUnknown { .. } | Self::Stalled { .. } | Self::Interrupted => "OutcomeUnknown",
             Self::Contended { .. } => "Contended",
             Self::TooLarge { .. } => "RecordTooLarge",
             Self::Encode(_) => "NotEncodable",

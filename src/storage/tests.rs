@@ -246,7 +246,7 @@ proptest! {
             let again = open(store, 2).await.unwrap();
             assert_eq!(again.control.state(), storage.control.state());
             assert_eq!(again.catalog.state(), storage.catalog.state());
-            let sum: u64 = again.catalog.state().blobs().values().map(|blob| blob.size).sum();
+            let sum: u64 = again.catalog.state().blobs().map(|(_, blob)| blob.size).sum();
             assert_eq!(again.catalog.state().total_bytes(), sum);
         });
     }

@@ -62,7 +62,7 @@ async fn a_wave_is_announced_as_a_whole_before_its_first_write() {
     for (outcome, intent) in outcomes.iter().zip(first.announced.values()) {
         let Operation::CreateApp { book, .. } = &outcome.action.operation else { panic!("{outcome:?}") };
         assert_eq!((intent.verb, intent.body), (IntentVerb::Create, book.applied_digest));
-        assert_eq!((&intent.unit, intent.epoch), (&outcome.action.unit, rig.executor.epoch));
+        assert_eq!((&intent.unit, intent.epoch), (&outcome.action.unit, rig.executor.tenure.epoch()));
     }
     let inventory = rig.inventory();
     assert!(inventory.intents.is_empty());

@@ -14,7 +14,7 @@ use crate::storage::faults::{Fault, FaultStore};
 use crate::storage::tests::noise;
 
 fn blobs(store: Arc<dyn ObjectStore>) -> Blobs {
-    Blobs::new(Calls { store, clock: Clock::system() }, Entropy::seeded(1))
+    Blobs::new(Calls::new(store, Clock::system()), Entropy::seeded(1))
 }
 
 fn in_directory() -> (tempfile::TempDir, Blobs) {

@@ -1,6 +1,9 @@
 //! What the catalog refuses and what it answers.
 
 use super::*;
+use crate::model::{Digest, Member};
+use crate::storage::blobs::BlobKey;
+use crate::storage::records::State as _;
 
 fn digest(n: u8) -> Digest {
     Digest::of(&[n])

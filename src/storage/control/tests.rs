@@ -7,6 +7,7 @@ use object_store::memory::InMemory;
 
 use super::*;
 use crate::clock::{Clock, Entropy};
+use crate::model::{ErrorClass, Revision, SourceName};
 use crate::storage::Storage;
 use crate::storage::faults::{Fault, FaultStore};
 use crate::storage::tests::{app_id, intent, open, owned};
@@ -113,7 +114,7 @@ async fn a_controller_can_die_or_lose_answers_at_every_step() {
             assert_eq!(
                 act(&storage.control).await.err().map_or("Acted", |e| e.label()),
                 match fault {
-                    Fault::DiesBefore | Fault::DiesAfter => "LogUnreadable",
+                    Fault::DiesBefore | Fault::DiesAfter => "OutcomeUnknown",
                     _ => "Acted",
                 }
             );

@@ -1,6 +1,6 @@
-//! One log: opening, following, committing.
+//! One log: what is known of it, following it, and what a commit does to it.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex as Plain, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,19 +8,16 @@ use futures::StreamExt as _;
 use object_store::path::Path;
 use tokio::sync::Mutex;
 
-use super::place::{Placed, place};
+use super::queue::Queue;
 use super::record::{Record, Unreadable, decode};
-use super::{CommitError, FORMAT, LogError, Newer, RECORD_LIMIT, State};
+use super::tend::Due;
+use super::{CommitError, LogError, Newer, RECORD_LIMIT, State};
 use crate::clock::Entropy;
 use crate::model::{Digest, Epoch};
-use crate::retry::Delays;
 use crate::storage::calls::Calls;
 
 /// The most records that are read ahead at a time; with [`RECORD_LIMIT`] the bound on their memory.
-const AHEAD: u64 = 32;
-
-/// How often a commit may lose against others before it is given up.
-const LOSSES: u32 = 64;
+const AHEAD: u64 = 64;
 
 /// What opening a log may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,57 +38,101 @@ pub(in crate::storage) struct Site {
     pub(in crate::storage) access: Access,
 }
 
+/// What a log is called in the store, and how long its records are kept.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::storage) struct Names {
+    /// The folder of its records.
+    pub(in crate::storage) log: &'static str,
+    /// The folder of its snapshots.
+    pub(in crate::storage) snap: &'static str,
+    /// The object that says where the tail was.
+    pub(in crate::storage) hint: &'static str,
+    /// How long a record is kept at least once a snapshot has taken its place; none where records are kept for
+    /// ever.
+    pub(in crate::storage) retention: Option<Duration>,
+}
+
+impl Names {
+    pub(super) fn record(&self, seq: u64) -> Path {
+        Path::from(format!("{}/{seq:020}", self.log))
+    }
+
+    pub(super) fn snapshot(&self, seq: u64) -> Path {
+        Path::from(format!("{}/{seq:020}", self.snap))
+    }
+}
+
 /// Operations that stand in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
     /// The number of their record.
     pub seq: u64,
+    /// The boot clock before the record was first sent. What a record proves for a time, it proves from then on.
+    pub begun: Duration,
 }
 
 /// A log with the state that its records add up to.
 pub struct Log<S: State> {
-    site: Site,
-    folder: &'static str,
+    pub(super) site: Site,
+    pub(super) names: Names,
     registry: String,
     view: RwLock<View<S>>,
     /// Held while the view moves, so that this instance's own commits and replays take turns.
-    turn: Mutex<()>,
+    pub(super) turn: Mutex<()>,
+    pub(super) queue: Queue<S>,
+    pub(super) due: Plain<Due<S>>,
+    probes: Plain<Probes>,
 }
 
 /// What is known of the log. It moves by whole records.
-struct View<S> {
-    state: Arc<S>,
-    seq: u64,
-    digest: Digest,
-    newer: Option<Newer>,
+pub(super) struct View<S> {
+    pub(super) state: Arc<S>,
+    pub(super) seq: u64,
+    pub(super) digest: Digest,
+    /// The last record that was written under a lease: the newest sign of life of whoever holds it.
+    pub(super) signed: u64,
+    pub(super) newer: Option<Newer>,
+    /// When it was last known to be the whole log, by the boot clock; none where its place in the log is in doubt.
+    pub(super) read_at: Option<Duration>,
+}
+
+pub(super) fn read<S>(view: &RwLock<View<S>>) -> RwLockReadGuard<'_, View<S>> {
+    view.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn write<S>(view: &RwLock<View<S>>) -> RwLockWriteGuard<'_, View<S>> {
+    view.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks at the tail, numbered, so that one look can answer all who asked before it began.
+#[derive(Default)]
+struct Probes {
+    begun: u64,
+    succeeded: u64,
 }
 
 impl<S: State> Log<S> {
-    /// Opens the log in that folder and reads it to its end. Where there is none it is begun with that
-    /// registry id, or with a new one.
+    /// Opens the log and reads it to its end. Where there is none it is begun with that registry id, or with
+    /// a new one.
     ///
     /// # Errors
     /// When it cannot be read or begun, its chain is broken, or it belongs to another registry.
     pub(in crate::storage) async fn open(
         site: Site,
-        folder: &'static str,
+        names: Names,
         registry: Option<&str>,
     ) -> Result<Self, LogError> {
-        let key = key(folder, 0);
-        let found = site.calls.read_small(&key, RECORD_LIMIT as u64).await.map_err(LogError::Read)?;
-        let first = match (found, site.access) {
-            (Some(bytes), _) => bytes,
-            (None, Access::ReadOnly) => return Err(LogError::Absent { folder }),
-            (None, Access::ReadWrite) => begin(&site, &key, registry).await?,
-        };
-        let (own, digest) = (read_first(folder, &first)?, Digest::of(&first));
-        if let Some(expected) = registry.filter(|expected| **expected != own) {
-            return Err(LogError::Foreign { folder, found: own, expected: expected.to_owned() });
-        }
-        let view = View { state: Arc::default(), seq: 0, digest, newer: None };
-        let log = Self { site, folder, registry: own, view: RwLock::new(view), turn: Mutex::default() };
-        log.follow().await?;
-        Ok(log)
+        let (registry, view, due) = super::load::open(&site, &names, registry).await?;
+        Ok(Self {
+            site,
+            names,
+            registry,
+            view,
+            turn: Mutex::default(),
+            queue: Queue::default(),
+            due: Plain::new(due),
+            probes: Plain::default(),
+        })
     }
 
     /// The state after the last record read.
@@ -102,6 +143,11 @@ impl<S: State> Log<S> {
     /// The number of the last record read.
     pub fn seq(&self) -> u64 {
         self.view().seq
+    }
+
+    /// The number of the last record read that was written under a lease.
+    pub fn signed(&self) -> u64 {
+        self.view().signed
     }
 
     /// The id of the registry that the log belongs to.
@@ -126,190 +172,139 @@ impl<S: State> Log<S> {
         }
     }
 
-    /// Reads what others wrote since; returns the number of the last record.
+    /// Reads what others wrote since; returns the number of the last record. What was written before the call is
+    /// seen; of several callers at once one reads for all.
     ///
     /// # Errors
     /// When a record cannot be read or the chain is broken; the state stays where it was.
     pub async fn follow(&self) -> Result<u64, LogError> {
+        let asked = self.probes().begun;
         let _turn = self.turn.lock().await;
+        let number = {
+            let mut probes = self.probes();
+            if probes.succeeded > asked {
+                return Ok(self.seq());
+            }
+            probes.begun += 1;
+            probes.begun
+        };
         self.replay().await?;
+        self.probes().succeeded = number;
         Ok(self.seq())
     }
 
-    /// Writes operations as one record, all or none, after everything that others wrote before.
+    /// Writes operations as one record, all or none, after everything that others wrote before. Operations of
+    /// other callers may share the record.
     ///
     /// # Errors
-    /// [`CommitError`]; only with [`CommitError::OutcomeUnknown`] may the operations still come to stand.
+    /// [`CommitError`]; only where the outcome is unknown may the operations still come to stand.
     pub async fn commit(
         &self,
         epoch: Epoch,
         operations: Vec<S::Operation>,
     ) -> Result<Committed, CommitError<S::Rejection>> {
         self.writable()?;
-        let _turn = self.turn.lock().await;
-        let mut delays =
-            Delays::new(Duration::from_millis(5), Duration::from_millis(200), self.site.entropy.clone());
-        let mut record = Record {
-            format: FORMAT,
-            seq: 0,
-            previous: None,
-            registry: None,
-            author: self.site.author.clone(),
-            nonce: String::new(),
-            epoch,
-            operations,
-        };
-        for _ in 0..LOSSES {
-            self.replay().await.map_err(CommitError::Replay)?;
-            if self.attempt(&mut record).await? {
-                return Ok(Committed { seq: record.seq });
-            }
-            self.site.calls.clock.sleep(delays.next_delay()).await;
-        }
-        Err(CommitError::Contended { losses: LOSSES })
-    }
-
-    /// Tries to be the next record; false when somebody else is.
-    async fn attempt(&self, record: &mut Record<S::Operation>) -> Result<bool, CommitError<S::Rejection>> {
-        self.prepare(record)?;
-        let bytes = Bytes::from(serde_json::to_vec(record).map_err(CommitError::Encode)?);
-        if bytes.len() > RECORD_LIMIT {
-            return Err(CommitError::TooLarge { size: bytes.len() });
-        }
-        let placed = place(&self.site, &key(self.folder, record.seq), &bytes).await;
-        match placed.map_err(|source| CommitError::OutcomeUnknown { seq: record.seq, source })? {
-            Placed::Own => {
-                self.apply(record, Digest::of(&bytes));
-                Ok(true)
-            }
-            Placed::Foreign(bytes) => {
-                self.append(record.seq, &bytes).map_err(CommitError::Replay)?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Validates the operations against the newest state and addresses the record to the next number.
-    fn prepare(&self, record: &mut Record<S::Operation>) -> Result<(), CommitError<S::Rejection>> {
-        self.writable()?;
-        let (state, seq, previous) = {
-            let view = self.view();
-            (Arc::clone(&view.state), view.seq + 1, view.digest)
-        };
-        validate_all(&*state, seq, &record.operations, record.epoch).map_err(CommitError::Rejected)?;
-        record.seq = seq;
-        record.previous = Some(previous);
-        record.nonce = self.site.entropy.nonce();
-        Ok(())
+        super::queue::commit(self, epoch, operations).await
     }
 
     /// Reads to the tail. One record is asked for at first, more at a time while there are any.
-    async fn replay(&self) -> Result<(), LogError> {
-        let mut ahead = 1;
-        loop {
-            let from = self.seq() + 1;
-            let reads = (from..from + ahead).map(|seq| async move {
-                let read = self.site.calls.read_small(&key(self.folder, seq), RECORD_LIMIT as u64).await;
-                (seq, read)
-            });
-            let mut reads = futures::stream::iter(reads).buffered(usize::try_from(ahead).unwrap_or(1));
-            while let Some((seq, read)) = reads.next().await {
-                let Some(bytes) = read.map_err(LogError::Read)? else { return Ok(()) };
-                if !self.append(seq, &bytes)? {
-                    return Ok(());
-                }
-            }
-            ahead = (ahead * 2).min(AHEAD);
+    pub(super) async fn replay(&self) -> Result<(), LogError> {
+        let (now, read_at) = (self.site.calls.clock.boot(), self.view().read_at);
+        if let Some(retention) = self.names.retention
+            && read_at.is_none_or(|read_at| now.saturating_sub(read_at) > retention / 2)
+        {
+            super::load::rejoin(&self.site, &self.names, &self.registry, &self.view).await?;
         }
+        read_on(&self.site, &self.names, &self.view, 1).await
     }
 
     /// Takes in a record that stands in the log; false when only a newer program could.
-    fn append(&self, seq: u64, bytes: &[u8]) -> Result<bool, LogError> {
-        let previous = self.view().digest;
-        match decode(bytes, seq, Some(previous)) {
-            Ok(record) => {
-                self.apply(&record, Digest::of(bytes));
-                Ok(true)
-            }
-            Err(Unreadable::Newer(newer)) => {
-                self.view_mut().newer = Some(newer);
-                Ok(false)
-            }
-            Err(Unreadable::Broken(what)) => Err(LogError::Broken { folder: self.folder, seq, what }),
-        }
+    pub(super) fn append(&self, seq: u64, bytes: &[u8]) -> Result<bool, LogError> {
+        take_in(&self.names, &mut self.view_mut(), seq, bytes)
     }
 
-    /// Moves the view by one record. The state is copied only while somebody still looks at the old one.
-    fn apply(&self, record: &Record<S::Operation>, digest: Digest) {
-        let mut view = self.view_mut();
-        let state = Arc::make_mut(&mut view.state);
-        for operation in &record.operations {
-            state.apply(record.seq, operation);
-        }
-        view.seq = record.seq;
-        view.digest = digest;
+    /// Takes in a record of our own that stands in the log.
+    pub(super) fn advance(&self, record: &Record<S::Operation>, digest: Digest) {
+        advance(&mut self.view_mut(), record, digest);
     }
 
-    fn view(&self) -> RwLockReadGuard<'_, View<S>> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    /// Has the next reading make sure of its place in the log.
+    pub(super) fn forget_place(&self) {
+        self.view_mut().read_at = None;
+    }
+
+    pub(super) fn view(&self) -> RwLockReadGuard<'_, View<S>> {
+        read(&self.view)
     }
 
     fn view_mut(&self) -> RwLockWriteGuard<'_, View<S>> {
-        self.view.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.view)
+    }
+
+    fn probes(&self) -> std::sync::MutexGuard<'_, Probes> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Validates each operation against the state that those before it make.
-fn validate_all<S: State>(
-    state: &S,
-    seq: u64,
-    operations: &[S::Operation],
-    epoch: Epoch,
-) -> Result<(), S::Rejection> {
-    let Some((first, rest)) = operations.split_first() else { return Ok(()) };
-    state.validate(first, epoch)?;
-    if rest.is_empty() {
-        return Ok(());
-    }
-    let mut state = state.clone();
-    let mut previous = first;
-    for operation in rest {
-        state.apply(seq, previous);
-        state.validate(operation, epoch)?;
-        previous = operation;
-    }
-    Ok(())
-}
-
-fn key(folder: &'static str, seq: u64) -> Path {
-    Path::from(format!("{folder}/{seq:020}"))
-}
-
-/// Writes record 0, or takes that of whoever was faster.
-async fn begin(site: &Site, key: &Path, registry: Option<&str>) -> Result<Bytes, LogError> {
-    let record: Record<()> = Record {
-        format: FORMAT,
-        seq: 0,
-        previous: None,
-        registry: Some(registry.map_or_else(|| site.entropy.nonce(), str::to_owned)),
-        author: site.author.clone(),
-        nonce: site.entropy.nonce(),
-        epoch: Epoch::default(),
-        operations: Vec::new(),
-    };
-    let bytes = Bytes::from(serde_json::to_vec(&record).map_err(LogError::Encode)?);
-    match place(site, key, &bytes).await.map_err(LogError::Begin)? {
-        Placed::Own => Ok(bytes),
-        Placed::Foreign(bytes) => Ok(bytes),
+/// Moves the view to the tail, beginning with `ahead` records at a time. What was read before an error counts.
+pub(super) async fn read_on<S: State>(
+    site: &Site,
+    names: &Names,
+    view: &RwLock<View<S>>,
+    mut ahead: u64,
+) -> Result<(), LogError> {
+    write(view).newer = None;
+    loop {
+        ahead = ahead.min(AHEAD);
+        let begun = site.calls.clock.boot();
+        let from = read(view).seq + 1;
+        let reads = (from..from + ahead).map(|seq| async move {
+            let read = site.calls.read_small(&names.record(seq), RECORD_LIMIT as u64).await;
+            (seq, read)
+        });
+        let mut reads = futures::stream::iter(reads).buffered(usize::try_from(ahead).unwrap_or(1));
+        while let Some((seq, bytes)) = reads.next().await {
+            let Some(bytes) = bytes.map_err(LogError::Read)? else {
+                write(view).read_at = Some(begun);
+                return Ok(());
+            };
+            if !take_in(names, &mut write(view), seq, &bytes)? {
+                return Ok(());
+            }
+        }
+        ahead *= 2;
     }
 }
 
-/// Reads record 0: the id of the registry.
-fn read_first(folder: &'static str, bytes: &[u8]) -> Result<String, LogError> {
-    let broken = |what| LogError::Broken { folder, seq: 0, what };
-    match decode::<()>(bytes, 0, None) {
-        Ok(record) => record.registry.ok_or_else(|| broken("it names no registry".into())),
-        Err(Unreadable::Newer(newer)) => Err(LogError::Newer(newer)),
-        Err(Unreadable::Broken(what)) => Err(broken(what)),
+/// Takes in one record; false when only a newer program could.
+fn take_in<S: State>(names: &Names, view: &mut View<S>, seq: u64, bytes: &[u8]) -> Result<bool, LogError> {
+    match decode(bytes, seq, Some(view.digest)) {
+        Ok(record) => {
+            advance(view, &record, Digest::of(bytes));
+            Ok(true)
+        }
+        Err(Unreadable::Newer(newer)) => {
+            view.newer = Some(newer);
+            Ok(false)
+        }
+        Err(Unreadable::Broken(what)) => Err(LogError::Broken { folder: names.log, seq, what }),
     }
+}
+
+/// Moves the view by one record. The state is copied only while somebody still looks at the old one.
+fn advance<S: State>(view: &mut View<S>, record: &Record<S::Operation>, digest: Digest) {
+    let state = Arc::make_mut(&mut view.state);
+    for operation in &record.operations {
+        state.apply(record.seq, operation);
+    }
+    view.seq = record.seq;
+    view.digest = digest;
+    if record.epoch != Epoch::default() {
+        view.signed = record.seq;
+    }
+}
+
+/// The bytes of a record.
+pub(super) fn encode<O: serde::Serialize>(record: &Record<O>) -> Result<Bytes, serde_json::Error> {
+    serde_json::to_vec(record).map(Bytes::from)
 }

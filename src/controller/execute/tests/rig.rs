@@ -25,6 +25,7 @@ use crate::model::{
 };
 use crate::storage::Storage;
 use crate::storage::faults::FaultStore;
+use crate::storage::lease::Candidate;
 
 pub(super) fn id(text: &str) -> AppId {
     AppId::new(text).unwrap()
@@ -81,9 +82,11 @@ impl Rig {
         let open = |store, seed| Storage::open(store, clock.clone(), Entropy::seeded(seed));
         let storage = Arc::new(open(Arc::new(store.clone()), 1).await.unwrap());
         cluster.reset(open(Arc::clone(&disk), 2).await.unwrap(), faults);
-        let epoch = storage.control.acquire().await.unwrap();
+        let tenure = Candidate::seize(&storage, &clock).await;
         let stop = CancellationToken::new();
-        let executor = Executor { marathon, storage, epoch, stop: stop.clone(), clock: clock.clone() };
+        let write_limit = Duration::from_secs(3);
+        let executor =
+            Executor { marathon, storage, tenure, write_limit, stop: stop.clone(), clock: clock.clone() };
         let settings = PlanSettings {
             public_url: "http://registry.test".to_owned(),
             limits: Limits { prune: true, ..Limits::default() },
@@ -127,8 +130,8 @@ impl Rig {
         self.store = FaultStore::new(Arc::clone(&self.disk));
         let (store, entropy) = (Arc::new(self.store.clone()), Entropy::seeded(10 + self.deaths));
         let storage = Storage::open(store, self.clock.clone(), entropy).await.unwrap();
-        self.executor.epoch = storage.control.acquire().await.unwrap();
         self.executor.storage = Arc::new(storage);
+        self.executor.tenure = Candidate::seize(&self.executor.storage, &self.clock).await;
         self.holds = Holds::new(Entropy::seeded(3));
     }
 

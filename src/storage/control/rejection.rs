@@ -1,0 +1,52 @@
+//! Why a control record is refused.
+
+use crate::model::{Epoch, ErrorClass};
+use crate::storage::records::Rejection;
+
+/// Why a control record was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlRejection {
+    /// The writer does not hold the newest lease.
+    #[error("lease {held} is no longer in force, the newest is {newest}")]
+    LeaseLost {
+        /// The lease that the writer believes to hold.
+        held: Epoch,
+        /// The newest one.
+        newest: Epoch,
+    },
+    /// Somebody else took the lease of that number.
+    #[error("lease {wanted} cannot be taken, the newest is {newest}")]
+    EpochTaken {
+        /// The number wanted.
+        wanted: Epoch,
+        /// The newest one.
+        newest: Epoch,
+    },
+    /// Whoever leads does not keep up, or nobody leads.
+    #[error("{waiting} requests wait for whoever leads; is there a leader?")]
+    TooManyRequests {
+        /// How many.
+        waiting: usize,
+    },
+    /// A request of that name is there.
+    #[error("a request {id} was made before")]
+    AskedBefore {
+        /// The name.
+        id: String,
+    },
+}
+
+impl Rejection for ControlRejection {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Wait
+    }
+
+    fn label(&self) -> &'static str {
+        match self {
+            Self::LeaseLost { .. } => "LeaseLost",
+            Self::EpochTaken { .. } => "EpochTaken",
+            Self::TooManyRequests { .. } => "TooManyRequests",
+            Self::AskedBefore { .. } => "AskedBefore",
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The right to act: one instance of many, for as long as it can prove it.
+//!
+//! The lease is the control log. Whoever holds it commits a record at least every few seconds; whoever would like
+//! to hold it reads along, and takes it when no record of its holder was *received* for the whole ttl. Both compete
+//! for the same next number, so the store decides, and no wall clock takes part: each side measures on its own boot
+//! clock. The holder counts from *before* he first sent the record that proves him alive, the others from when they
+//! received it; so he stops first, as long as no clock runs faster than another by the ratio of ttl and deadline.
+//!
+//! What the lease cannot do: call back a request that is already in the socket. So everything that is done under it
+//! is short, and asks [`Tenure::check`] just before.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Storage;
+use super::control::{Acquired, ControlOperation, ControlRejection};
+use super::records::{CommitError, Committed};
+use crate::clock::{Clock, Entropy};
+use crate::model::{Epoch, ErrorClass};
+use crate::telemetry::chain;
+
+/// How soon a renewal that failed is tried again; at most.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The times of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// How long its holder must have been silent before somebody else takes it.
+    pub ttl: Duration,
+    /// How long a record lets its holder act, from before it was sent.
+    pub deadline: Duration,
+    /// How often it is renewed when nothing else is written.
+    pub renew: Duration,
+    /// How often the others look.
+    pub poll: Duration,
+}
+
+impl Default for LeaseTimes {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(12),
+            deadline: Duration::from_secs(8),
+            renew: Duration::from_secs(4),
+            poll: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How often the holder of a local directory says that he is alive: its lock excludes everybody else already.
+const EXCLUSIVE_RENEW: Duration = Duration::from_secs(20);
+
+/// Who wants to act.
+#[derive(Clone)]
+pub struct Candidate {
+    /// Where the lease is.
+    pub storage: Arc<Storage>,
+    /// Its times.
+    pub times: LeaseTimes,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness, so that several do not look at the same moments.
+    pub entropy: Entropy,
+}
+
+impl Candidate {
+    /// Waits until this instance may act; none when told to stop before.
+    ///
+    /// # Errors
+    /// When it may not write, which waiting does not change.
+    pub async fn campaign(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Option<Tenure>, CommitError<ControlRejection>> {
+        let mut heard = (Epoch::default(), 0);
+        let mut heard_at = self.clock.boot();
+        while !stop.is_cancelled() {
+            match self.storage.control.follow().await {
+                Ok(_) => {
+                    let state = self.storage.control.state();
+                    let sign = (state.epoch, self.storage.control.signed());
+                    if sign != heard {
+                        (heard, heard_at) = (sign, self.clock.boot());
+                    }
+                    let silent = self.clock.boot().saturating_sub(heard_at) >= self.times.ttl;
+                    if state.holder.is_none() || self.storage.is_exclusive() || silent {
+                        if let Some(tenure) = self.take(state.epoch).await? {
+                            return Ok(Some(tenure));
+                        }
+                        // Somebody was faster, or the store does not answer: he, or it, gets the whole time.
+                        heard_at = self.clock.boot();
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "the control log cannot be read");
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = self.clock.sleep(self.pause()) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the lease after that of `last`.
+    async fn take(&self, last: Epoch) -> Result<Option<Tenure>, CommitError<ControlRejection>> {
+        match self.storage.control.acquire_as(Epoch(last.0 + 1)).await {
+            Ok(acquired) => Ok(Some(Tenure::new(self, acquired))),
+            Err(error) if matches!(error.class(), ErrorClass::Stall | ErrorClass::Fatal) => Err(error),
+            Err(error) => {
+                tracing::info!(error = chain(&error), "the lease was not taken");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes the lease from whoever holds it, without a deadline: for tests of what is done under it.
+    #[cfg(test)]
+    pub(crate) async fn seize(storage: &Arc<Storage>, clock: &Clock) -> Tenure {
+        let entropy = Entropy::seeded(0);
+        let (storage, clock) = (Arc::clone(storage), clock.clone());
+        let candidate = Self { storage, times: LeaseTimes::default(), clock, entropy };
+        let epoch = candidate.storage.control.acquire().await.unwrap();
+        let tenure = Tenure::new(&candidate, Acquired { epoch, begun: Duration::ZERO });
+        *tenure.valid_until() = None;
+        tenure
+    }
+
+    /// The poll interval, give or take an eighth.
+    fn pause(&self) -> Duration {
+        let eighth = u64::try_from(self.times.poll.as_micros() / 8).unwrap_or(u64::MAX).max(1);
+        self.times.poll - Duration::from_micros(eighth)
+            + Duration::from_micros(self.entropy.next() % (2 * eighth))
+    }
+}
+
+/// A lease that this instance holds, or held. Cheap to clone.
+#[derive(Clone)]
+pub struct Tenure(Arc<Inner>);
+
+struct Inner {
+    storage: Arc<Storage>,
+    clock: Clock,
+    times: LeaseTimes,
+    epoch: Epoch,
+    /// None where nothing but the end of the process ends it.
+    valid_until: Mutex<Option<Duration>>,
+    ended: CancellationToken,
+}
+
+/// A lease that does not last long enough for what is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("lease {epoch} has {left:?} left, {needed:?} are needed")]
+pub struct LeaseExpired {
+    /// Which lease.
+    pub epoch: Epoch,
+    /// How long it still lets its holder act.
+    pub left: Duration,
+    /// How long the work may take.
+    pub needed: Duration,
+}
+
+impl LeaseExpired {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        ErrorClass::Wait
+    }
+
+    /// A stable word for labels.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        "LeaseExpired"
+    }
+}
+
+impl Tenure {
+    fn new(candidate: &Candidate, acquired: Acquired) -> Self {
+        let Candidate { storage, times, clock, .. } = candidate.clone();
+        let (mut times, Acquired { epoch, begun }) = (times, acquired);
+        let valid_until = if storage.is_exclusive() {
+            times.renew = EXCLUSIVE_RENEW;
+            None
+        } else {
+            Some(begun + times.deadline)
+        };
+        let (valid_until, ended) = (Mutex::new(valid_until), CancellationToken::new());
+        Self(Arc::new(Inner { storage, clock, times, epoch, valid_until, ended }))
+    }
+
+    /// The lease's number.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.0.epoch
+    }
+
+    /// Is cancelled when the lease is over, for whatever reason.
+    #[must_use]
+    pub fn ended(&self) -> CancellationToken {
+        self.0.ended.clone()
+    }
+
+    /// Whether work that takes up to `needed` may be begun now. To be asked just before each side effect.
+    ///
+    /// # Errors
+    /// [`LeaseExpired`].
+    pub fn check(&self, needed: Duration) -> Result<(), LeaseExpired> {
+        let left = self.left();
+        if !self.0.ended.is_cancelled() && left.is_none_or(|left| left > needed) {
+            Ok(())
+        } else {
+            Err(LeaseExpired { epoch: self.0.epoch, left: left.unwrap_or_default(), needed })
+        }
+    }
+
+    /// Writes operations under the lease as one record, all or none. The record renews it.
+    ///
+    /// # Errors
+    /// See [`super::records::Log::commit`]; [`ControlRejection::LeaseLost`], also when the time is up.
+    pub async fn commit(
+        &self,
+        operations: Vec<ControlOperation>,
+    ) -> Result<Committed, CommitError<ControlRejection>> {
+        let epoch = self.0.epoch;
+        let lost = || CommitError::Rejected(ControlRejection::LeaseLost { held: epoch, newest: epoch });
+        if self.check(Duration::ZERO).is_err() {
+            self.0.ended.cancel();
+            return Err(lost());
+        }
+        let commit = self.0.storage.control.commit(epoch, operations);
+        let committed = match self.left() {
+            None => commit.await,
+            Some(left) => match self.0.clock.timeout(left, commit).await {
+                Ok(committed) => committed,
+                Err(_) => Err(lost()),
+            },
+        };
+        match &committed {
+            Ok(committed) => self.extend(committed.begun),
+            Err(CommitError::Rejected(ControlRejection::LeaseLost { .. })) => self.0.ended.cancel(),
+            Err(_) => {}
+        }
+        committed
+    }
+
+    /// Keeps the lease until it is lost or ended; the holder runs this beside his work.
+    pub async fn keep(&self) {
+        let Inner { clock, times, epoch, ended, .. } = &*self.0;
+        let mut pause = times.renew;
+        loop {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                () = clock.sleep(pause) => {}
+            }
+            pause = match self.commit(vec![ControlOperation::Renewed { epoch: *epoch }]).await {
+                Ok(_) => times.renew,
+                Err(error) => {
+                    tracing::warn!(%epoch, error = chain(&error), "the lease was not renewed");
+                    if self.check(Duration::ZERO).is_err() {
+                        ended.cancel();
+                        return;
+                    }
+                    RETRY.min(times.renew / 4)
+                }
+            };
+        }
+    }
+
+    /// Ends the work under the lease and gives it back, so that the next holder need not wait.
+    ///
+    /// # Errors
+    /// When the record that says so could not be written; the next holder waits for the ttl then.
+    pub async fn release(&self) -> Result<(), CommitError<ControlRejection>> {
+        let valid = self.check(Duration::ZERO).is_ok();
+        self.0.ended.cancel();
+        if valid { self.0.storage.control.release(self.0.epoch).await.map(drop) } else { Ok(()) }
+    }
+
+    /// How long it still lets its holder act; none where there is no end.
+    fn left(&self) -> Option<Duration> {
+        let valid_until = *self.valid_until();
+        valid_until.map(|until| until.saturating_sub(self.0.clock.boot()))
+    }
+
+    fn extend(&self, begun: Duration) {
+        let mut valid_until = self.valid_until();
+        if let Some(until) = &mut *valid_until {
+            *until = (*until).max(begun + self.0.times.deadline);
+        }
+    }
+
+    fn valid_until(&self) -> std::sync::MutexGuard<'_, Option<Duration>> {
+        self.0.valid_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
