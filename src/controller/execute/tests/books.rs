@@ -15,7 +15,7 @@ fn breakdowns() -> Vec<(Vec<(usize, StoreFault)>, &'static str)> {
     let mut stands: Vec<_> = refused(&mut (0..40).step_by(2).skip(1));
     stands.push((1, StoreFault::LostReply));
     vec![
-        (refused(&mut (0..40)), "LogUnreadable"),
+        (refused(&mut (0..40)), "OutcomeUnknown"),
         (refused(&mut (1..40).step_by(2)), "OutcomeUnknown"),
         (stands, "OutcomeUnknown"),
     ]
