@@ -23,6 +23,8 @@ mod calls;
 mod documents;
 
 #[cfg(test)]
+pub(crate) mod aging;
+#[cfg(test)]
 pub(crate) mod faults;
 #[cfg(test)]
 mod tests;

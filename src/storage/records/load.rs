@@ -51,6 +51,22 @@ async fn load<S: State>(
     first: Digest,
     hint: Option<Hint>,
 ) -> Result<(RwLock<View<S>>, u64), LogError> {
+    let begun = site.calls.clock.boot();
+    let (view, seq) = find(site, names, registry, first, hint).await?;
+    let anchor = read(&view).last(begun);
+    if !names.in_doubt(Some(anchor), site.calls.clock.boot()) {
+        write(&view).anchor = Some(anchor);
+    }
+    Ok((view, seq))
+}
+
+async fn find<S: State>(
+    site: &Site,
+    names: &Names,
+    registry: &str,
+    first: Digest,
+    hint: Option<Hint>,
+) -> Result<(RwLock<View<S>>, u64), LogError> {
     let tail = hint.map_or(0, |hint| hint.tail);
     let hinted = hint.map(|hint| hint.snapshot).filter(|seq| *seq > 0);
     if let Some(seq) = hinted
@@ -66,7 +82,7 @@ async fn load<S: State>(
         }
     }
     let state = std::sync::Arc::default();
-    let view = RwLock::new(View { state, seq: 0, digest: first, signed: 0, newer: None, read_at: None });
+    let view = RwLock::new(View { state, seq: 0, digest: first, signed: 0, newer: None, anchor: None });
     read_to_end(site, names, &view, tail).await?;
     Ok((view, 0))
 }
@@ -87,6 +103,8 @@ async fn from_snapshot<S: State>(
             tracing::warn!(log = names.log, snapshot = seq, what, "a snapshot is passed over");
             Ok(None)
         }
+        // What follows an old snapshot may have been trimmed; a newer one is there then.
+        Err(LogError::Gap { .. }) if names.retention.is_some() => Ok(None),
         other => other.map(|()| Some(view)),
     }
 }
@@ -130,7 +148,8 @@ async fn read_to_end<S: State>(
     for last in [false, true] {
         let (tail, newer) = (read(view).seq, read(view).newer.is_some());
         // Where the hint has been reached, few records can follow, and looking for each is cheaper than a listing.
-        let later = if hinted > 0 && tail >= hinted {
+        // Where records are trimmed, many more may follow a ghost.
+        let later = if hinted > 0 && tail >= hinted && names.retention.is_none() {
             near(site, names, tail).await?
         } else {
             first_after(site, names, tail).await?
@@ -171,18 +190,23 @@ async fn first_after(site: &Site, names: &Names, tail: u64) -> Result<Option<u64
     Ok(lowest)
 }
 
-/// Whoever was away for long makes sure that his place in the log still exists; otherwise a missing next record
-/// may be one that was trimmed, and he begins again.
+/// Whoever was away for long makes sure that the place where he last knew the log to be whole still exists;
+/// otherwise what he finds behind it may be anything, and he begins again.
 pub(super) async fn rejoin<S: State>(
     site: &Site,
     names: &Names,
     registry: &str,
     view: &RwLock<View<S>>,
 ) -> Result<(), LogError> {
-    let (seq, digest) = (read(view).seq, read(view).digest);
-    let there = site.calls.read_small(&names.record(seq), RECORD_LIMIT as u64).await;
-    if there.map_err(LogError::Read)?.is_some_and(|bytes| seq == 0 || Digest::of(&bytes) == digest) {
-        return Ok(());
+    let (anchor, begun) = (read(view).anchor, site.calls.clock.boot());
+    if let Some(anchor) = anchor {
+        let there = site.calls.read_small(&names.record(anchor.seq), RECORD_LIMIT as u64).await;
+        let there = there.map_err(LogError::Read)?;
+        if there.is_some_and(|bytes| anchor.seq == 0 || Digest::of(&bytes) == anchor.digest) {
+            let last = read(view).last(begun);
+            write(view).anchor = Some(last);
+            return Ok(());
+        }
     }
     let first = site.calls.read_small(&names.record(0), RECORD_LIMIT as u64).await;
     let first = first.map_err(LogError::Read)?.ok_or(LogError::Absent { folder: names.log })?;

@@ -92,8 +92,33 @@ pub(super) struct View<S> {
     /// The last record that was written under a lease: the newest sign of life of whoever holds it.
     pub(super) signed: u64,
     pub(super) newer: Option<Newer>,
-    /// When it was last known to be the whole log, by the boot clock; none where its place in the log is in doubt.
-    pub(super) read_at: Option<Duration>,
+    /// Where the log is known to have been whole; none where that is in doubt.
+    pub(super) anchor: Option<Anchor>,
+}
+
+/// A record that was the last one at a time. While it is there, nothing behind it was ever trimmed, so what was
+/// read there is what was written there first ([`super::trim`]). It cannot be trimmed for the whole retention.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Anchor {
+    pub(super) seq: u64,
+    pub(super) digest: Digest,
+    /// By the boot clock.
+    pub(super) at: Duration,
+}
+
+impl<S> View<S> {
+    /// The last record as an anchor.
+    pub(super) fn last(&self, at: Duration) -> Anchor {
+        Anchor { seq: self.seq, digest: self.digest, at }
+    }
+}
+
+impl Names {
+    /// Whether the anchor may have been trimmed by now.
+    pub(super) fn in_doubt(&self, anchor: Option<Anchor>, now: Duration) -> bool {
+        let Some(retention) = self.retention else { return false };
+        anchor.is_none_or(|anchor| now.saturating_sub(anchor.at) > retention / 2)
+    }
 }
 
 pub(super) fn read<S>(view: &RwLock<View<S>>) -> RwLockReadGuard<'_, View<S>> {
@@ -209,13 +234,16 @@ impl<S: State> Log<S> {
 
     /// Reads to the tail. One record is asked for at first, more at a time while there are any.
     pub(super) async fn replay(&self) -> Result<(), LogError> {
-        let (now, read_at) = (self.site.calls.clock.boot(), self.view().read_at);
-        if let Some(retention) = self.names.retention
-            && read_at.is_none_or(|read_at| now.saturating_sub(read_at) > retention / 2)
-        {
+        if self.in_doubt() {
             super::load::rejoin(&self.site, &self.names, &self.registry, &self.view).await?;
         }
         read_on(&self.site, &self.names, &self.view, 1).await
+    }
+
+    /// Whether this instance was away for so long that it may stand where records were trimmed.
+    pub(super) fn in_doubt(&self) -> bool {
+        let anchor = self.view().anchor;
+        self.names.in_doubt(anchor, self.site.calls.clock.boot())
     }
 
     /// Takes in a record that stands in the log; false when only a newer program could.
@@ -223,14 +251,16 @@ impl<S: State> Log<S> {
         take_in(&self.names, &mut self.view_mut(), seq, bytes)
     }
 
-    /// Takes in a record of our own that stands in the log.
-    pub(super) fn advance(&self, record: &Record<S::Operation>, digest: Digest) {
-        advance(&mut self.view_mut(), record, digest);
+    /// Takes in a record of our own that stands in the log and was first sent at `begun`.
+    pub(super) fn advance(&self, record: &Record<S::Operation>, digest: Digest, begun: Duration) {
+        let mut view = self.view_mut();
+        advance(&mut view, record, digest);
+        view.anchor = Some(view.last(begun));
     }
 
-    /// Has the next reading make sure of its place in the log.
+    /// Has the next reading begin anew.
     pub(super) fn forget_place(&self) {
-        self.view_mut().read_at = None;
+        self.view_mut().anchor = None;
     }
 
     pub(super) fn view(&self) -> RwLockReadGuard<'_, View<S>> {
@@ -265,7 +295,10 @@ pub(super) async fn read_on<S: State>(
         let mut reads = futures::stream::iter(reads).buffered(usize::try_from(ahead).unwrap_or(1));
         while let Some((seq, bytes)) = reads.next().await {
             let Some(bytes) = bytes.map_err(LogError::Read)? else {
-                write(view).read_at = Some(begun);
+                let (mut view, now) = (write(view), site.calls.clock.boot());
+                if !names.in_doubt(view.anchor, now) {
+                    view.anchor = Some(view.last(begun));
+                }
                 return Ok(());
             };
             if !take_in(names, &mut write(view), seq, &bytes)? {

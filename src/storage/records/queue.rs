@@ -95,7 +95,7 @@ async fn write<S: State>(log: &Log<S>, mut waiting: Vec<Waiting<S>>) {
     let mut delays =
         Delays::new(Duration::from_millis(5), Duration::from_millis(200), log.site.entropy.clone());
     // At first it is assumed that nobody else wrote: the create itself tells. A refusal needs the newest state.
-    let mut newest = false;
+    let mut newest = log.in_doubt();
     for _ in 0..=LOSSES {
         if newest && let Err(error) = log.replay().await {
             let error = Arc::new(error);
@@ -109,7 +109,7 @@ async fn write<S: State>(log: &Log<S>, mut waiting: Vec<Waiting<S>>) {
         }
         let Some(record) = prepared.record else { return };
         let begun = log.site.calls.clock.boot();
-        match attempt(log, &record, prepared.bytes).await {
+        match attempt(log, &record, prepared.bytes, begun).await {
             Attempt::Written => {
                 let committed = Committed { seq: record.seq, begun };
                 return answer_all(waiting, || Ok(committed));
@@ -232,7 +232,12 @@ enum Attempt<S: State> {
     Failed(Box<dyn Fn() -> Answer<S> + Send>),
 }
 
-async fn attempt<S: State>(log: &Log<S>, record: &Record<S::Operation>, bytes: Bytes) -> Attempt<S> {
+async fn attempt<S: State>(
+    log: &Log<S>,
+    record: &Record<S::Operation>,
+    bytes: Bytes,
+    begun: Duration,
+) -> Attempt<S> {
     let seq = record.seq;
     let failed = |error: LogError| {
         let error = Arc::new(error);
@@ -241,7 +246,7 @@ async fn attempt<S: State>(log: &Log<S>, record: &Record<S::Operation>, bytes: B
     match place(&log.site, &log.names.record(seq), &bytes).await {
         Ok(Placed::Own) => match log.genuine(seq).await {
             Ok(true) => {
-                log.advance(record, Digest::of(&bytes));
+                log.advance(record, Digest::of(&bytes), begun);
                 log.note_own(seq);
                 Attempt::Written
             }

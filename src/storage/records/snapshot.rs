@@ -91,6 +91,6 @@ pub(super) fn decode<S: State>(bytes: &[u8], registry: &str, seq: u64) -> Result
         digest: head.record,
         signed: head.signed,
         newer: None,
-        read_at: None,
+        anchor: None,
     })
 }

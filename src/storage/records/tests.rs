@@ -1,5 +1,7 @@
 //! The record protocol against a store that loses replies, conflicts, and answers from the past.
 
+mod tending;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
