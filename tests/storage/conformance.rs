@@ -101,12 +101,12 @@ impl Place<'_> {
     /// What stands in the folder, with the folder's name taken off.
     async fn list(self, below: &str) -> Vec<String> {
         let prefix = Path::from(format!("{}{below}", self.folder));
-        names(self, self.store.list(Some(&prefix)).try_collect().await.unwrap())
+        names(self, &self.store.list(Some(&prefix)).try_collect::<Vec<_>>().await.unwrap())
     }
 }
 
 /// The names of objects in their order, each once.
-fn names(place: Place<'_>, objects: Vec<ObjectMeta>) -> Vec<String> {
+fn names(place: Place<'_>, objects: &[ObjectMeta]) -> Vec<String> {
     let start = format!("{}/", place.folder);
     let names: Vec<String> = objects
         .iter()
@@ -119,8 +119,15 @@ fn names(place: Place<'_>, objects: Vec<ObjectMeta>) -> Vec<String> {
 
 /// Bytes that differ from block to block, so that a part in the wrong place is seen.
 fn noise(length: usize) -> Bytes {
-    let blocks = (0_u64..).flat_map(|block| Sha256::digest(block.to_le_bytes()).to_vec());
-    blocks.take(length).collect::<Vec<u8>>().into()
+    let mut bytes = Vec::with_capacity(length + 32);
+    for block in 0_u64.. {
+        if bytes.len() >= length {
+            break;
+        }
+        bytes.extend_from_slice(&Sha256::digest(block.to_le_bytes()));
+    }
+    bytes.truncate(length);
+    bytes.into()
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -188,17 +195,17 @@ async fn listing(place: Place<'_>) {
     assert_eq!(place.list("").await, all);
 
     let (prefix, offset) = (place.key("log"), place.key(&log[900]));
-    let rest = place.store.list_with_offset(Some(&prefix), &offset).try_collect().await.unwrap();
-    assert_eq!(names(place, rest), log[901..]);
+    let rest: Vec<_> = place.store.list_with_offset(Some(&prefix), &offset).try_collect().await.unwrap();
+    assert_eq!(names(place, &rest), log[901..]);
     // An offset that is no key itself.
     let offset = place.key("log/000000000000000009");
-    let rest = place.store.list_with_offset(Some(&prefix), &offset).try_collect().await.unwrap();
-    assert_eq!(names(place, rest), log[900..]);
+    let rest: Vec<_> = place.store.list_with_offset(Some(&prefix), &offset).try_collect().await.unwrap();
+    assert_eq!(names(place, &rest), log[900..]);
 
     let folders = place.store.list_with_delimiter(Some(&Path::from(place.folder))).await.unwrap();
     let below: BTreeSet<_> = folders.common_prefixes.into_iter().collect();
     assert_eq!(below, ["log", "log-of-others", "snap"].map(|name| place.key(name)).into());
-    assert_eq!(names(place, folders.objects), ["logs"]);
+    assert_eq!(names(place, &folders.objects), ["logs"]);
 }
 
 async fn ranges(place: Place<'_>) {

@@ -129,7 +129,9 @@ impl S3Double {
     }
 
     /// Stops: connections are cut, what waits is forgotten, new connections are refused.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        drop(self);
+    }
 
     /// `http://127.0.0.1:<port>`
     pub fn endpoint(&self) -> String {

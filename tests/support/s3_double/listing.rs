@@ -92,9 +92,11 @@ impl Line<'_> {
                 let modified = format!("{}", object.modified.strftime("%Y-%m-%dT%H:%M:%S.000Z"));
                 let entry = Xml::default().text("Key", key).text("LastModified", modified);
                 let entry = entry.text("ETag", &object.etag).text("Size", object.body.len());
-                document.element("Contents", entry.text("StorageClass", "STANDARD"))
+                document.element("Contents", &entry.text("StorageClass", "STANDARD"))
             }
-            Self::Prefix(prefix) => document.element("CommonPrefixes", Xml::default().text("Prefix", prefix)),
+            Self::Prefix(prefix) => {
+                document.element("CommonPrefixes", &Xml::default().text("Prefix", prefix))
+            }
         }
     }
 }

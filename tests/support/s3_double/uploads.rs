@@ -75,7 +75,7 @@ impl Bucket {
         let mut document = Xml::default().text("Bucket", &ask.bucket).text("IsTruncated", false);
         for (id, upload) in self.uploads.iter().filter(|(_, upload)| upload.key.starts_with(ask.key())) {
             document =
-                document.element("Upload", Xml::default().text("Key", &upload.key).text("UploadId", id));
+                document.element("Upload", &Xml::default().text("Key", &upload.key).text("UploadId", id));
         }
         Reply::xml(200, document.document("ListMultipartUploadsResult"))
     }

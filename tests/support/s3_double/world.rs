@@ -205,7 +205,7 @@ impl Bucket {
         let mut deleted = super::xml::Xml::default();
         for key in &ask.keys {
             self.remove(key);
-            deleted = deleted.element("Deleted", super::xml::Xml::default().text("Key", key));
+            deleted = deleted.element("Deleted", &super::xml::Xml::default().text("Key", key));
         }
         Reply::xml(200, deleted.document("DeleteResult"))
     }

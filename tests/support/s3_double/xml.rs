@@ -18,7 +18,7 @@ impl Xml {
     }
 
     /// `<name>` around what another one holds.
-    pub fn element(mut self, name: &str, inner: Self) -> Self {
+    pub fn element(mut self, name: &str, inner: &Self) -> Self {
         write!(self.0, "<{name}>{}</{name}>", inner.0).unwrap();
         self
     }
