@@ -373,6 +373,23 @@ async fn an_upload_in_too_small_parts_is_refused() {
     assert!(double.read("blob").is_none());
 }
 
+#[tokio::test]
+async fn an_upload_is_listed_until_it_is_aborted() {
+    let double = S3Double::start();
+    let mut upload = double.store().put_multipart(&Path::from("folder/blob")).await.unwrap();
+    upload.put_part(Bytes::from_static(b"part").into()).await.unwrap();
+    let listed = async |prefix: &str| {
+        let url = format!("{}/{}?uploads&prefix={prefix}", double.endpoint(), double.bucket());
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    };
+    assert!(listed("folder/").await.contains("<Key>folder/blob</Key><UploadId>upload-1</UploadId>"));
+    assert!(!listed("other/").await.contains("<Upload>"));
+    upload.abort().await.unwrap();
+    assert!(!listed("").await.contains("<Upload>"));
+    assert!(double.uploads().is_empty());
+    assert_eq!((double.count(Op::ListUploads), double.count(Op::AbortUpload)), (3, 1));
+}
+
 /// Which requests chance befalls depends on the seed and the request, not on the order of arrival.
 #[tokio::test]
 async fn a_seed_decides_what_chance_befalls() {
