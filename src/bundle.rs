@@ -6,6 +6,7 @@
 //!
 //! Nothing is copied here; the registry reads each member once and checks its digest on the way.
 
+pub mod file;
 mod members;
 
 pub use members::refer;

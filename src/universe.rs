@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::model::{ErrorClass, PackageName, PackageVersion};
 
 pub use check::Fault;
-pub use directory::read_directory;
+pub use directory::{config_faults, read_directory};
 pub use lines::line_of;
 pub use repo::{RepoFormat, ascii_json};
 pub use select::select_version;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{MOST_PROBLEMS, MemberFiles};
-use crate::model::{Member, Problem, ResourceUri, Snapshot, SnapshotFile, SnapshotPath, resource_uris};
+use crate::model::{
+    Digest, Member, Problem, ResourceUri, Snapshot, SnapshotFile, SnapshotPath, resource_uris,
+};
 use crate::universe::line_of;
 
 /// The members of a package and where their bytes are. The URIs in the metadata become references.
@@ -111,8 +113,7 @@ impl<'a> Embedding<'a> {
             return Err((format!("there is no file {path} in the source"), "add it, or correct the path"));
         };
         let name = path.file_name();
-        // The name becomes part of a URL, and Mesos names the fetched file by that part as it stands.
-        if name.len() > 255 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        if !can_be_served(name) {
             let message = format!("the file name {name:?} cannot be part of a URL as it stands");
             return Err((message, "rename the file: letters, digits, '.', '_' and '-'"));
         }
@@ -131,25 +132,44 @@ impl<'a> Embedding<'a> {
 
     /// Where `resource.json` states a binary's SHA-256, the file must have it.
     fn check_hashes(&mut self, metadata: &Value) {
-        let systems = metadata.pointer("/resource/cli/binaries").and_then(Value::as_object);
-        for (system, machines) in systems.into_iter().flatten() {
-            for (machine, binary) in machines.as_object().into_iter().flatten() {
-                let role = format!("cli/{system}/{machine}");
-                let Some(digest) = self.members.iter().find(|m| m.role == role).map(|m| m.digest) else {
-                    continue;
-                };
-                let hashes = binary.get("contentHash").and_then(Value::as_array);
-                for (index, hash) in hashes.into_iter().flatten().enumerate() {
-                    let stated = hash.get("value").and_then(Value::as_str).unwrap_or_default();
-                    if !stated.eq_ignore_ascii_case(&digest.hex()) {
-                        let path = format!("cli.binaries.{system}.{machine}.contentHash[{index}].value");
-                        let message = format!("the file's SHA-256 is {}", digest.hex());
-                        self.problem(&path, message, "correct the value, or put the right file there");
-                    }
+        for (path, digest) in wrong_hashes(metadata, &self.members) {
+            let message = format!("the file's SHA-256 is {}", digest.hex());
+            self.problem(&path, message, "correct the value, or put the right file there");
+        }
+    }
+}
+
+/// The places inside `resource` that state another SHA-256 of a binary than the member has, each with the
+/// digest that the member does have.
+pub(super) fn wrong_hashes(metadata: &Value, members: &[Member]) -> Vec<(String, Digest)> {
+    let mut wrong = Vec::new();
+    let systems = metadata.pointer("/resource/cli/binaries").and_then(Value::as_object);
+    for (system, machines) in systems.into_iter().flatten() {
+        for (machine, binary) in machines.as_object().into_iter().flatten() {
+            let role = format!("cli/{system}/{machine}");
+            let Some(digest) = members.iter().find(|m| m.role == role).map(|m| m.digest) else {
+                continue;
+            };
+            let hashes = binary.get("contentHash").and_then(Value::as_array);
+            for (index, hash) in hashes.into_iter().flatten().enumerate() {
+                let stated = hash.get("value").and_then(Value::as_str).unwrap_or_default();
+                if !stated.eq_ignore_ascii_case(&digest.hex()) {
+                    wrong.push((
+                        format!("cli.binaries.{system}.{machine}.contentHash[{index}].value"),
+                        digest,
+                    ));
                 }
             }
         }
     }
+    wrong
+}
+
+/// Whether a file can be served under this name: the name becomes part of a URL, and Mesos names the fetched
+/// file by that part as it stands.
+pub(super) fn can_be_served(name: &str) -> bool {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    plain && (1..=255).contains(&name.len()) && name != "." && name != ".."
 }
 
 /// Scheme and host of a URL; none for a path. A scheme is a letter and then letters, digits, `+`, `-`
@@ -165,7 +185,7 @@ fn split_url(uri: &str) -> Option<(&str, &str)> {
 }
 
 /// The media type that a file's extension suggests.
-fn media_type(name: &str) -> &'static str {
+pub(super) fn media_type(name: &str) -> &'static str {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
     match extension.as_str() {
         "css" => "text/css",

@@ -115,11 +115,7 @@ impl Reader<'_> {
     fn config(&mut self) -> Option<Value> {
         let file = self.json(CONFIG)?;
         let value = Value::Object(file.map.clone());
-        let faults = jsonschema::draft4::meta::validator()
-            .iter_errors(&value)
-            .take(20)
-            .map(|error| schema_fault(&error))
-            .collect();
+        let faults = config_faults(&value);
         self.faults(&file, faults);
         non_empty(value)
     }
@@ -221,6 +217,16 @@ pub(super) fn fields(mut package: Map<String, Value>) -> Map<String, Value> {
     package.remove("selected");
     package.remove("releaseVersion");
     package
+}
+
+/// What keeps a `config` from being a draft-04 schema; what it demands of options is not looked at.
+#[must_use]
+pub fn config_faults(config: &Value) -> Vec<Fault> {
+    jsonschema::draft4::meta::validator()
+        .iter_errors(config)
+        .take(20)
+        .map(|error| schema_fault(&error))
+        .collect()
 }
 
 fn schema_fault(error: &jsonschema::ValidationError<'_>) -> Fault {
