@@ -170,6 +170,10 @@ impl BlobError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
+            // Such bytes are wrong each time that they are read.
+            Self::Source { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
+                ErrorClass::Stall
+            }
             Self::Source { .. } | Self::ReadFile(_) | Self::Interrupted(_) => ErrorClass::Retry,
             Self::Write(error) | Self::Read(error) => error.class(),
             Self::WrongLength { .. }
@@ -183,6 +187,9 @@ impl BlobError {
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
+            Self::Source { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
+                "SourceDamaged"
+            }
             Self::Source { .. } => "SourceUnreadable",
             Self::WrongLength { .. } => "WrongLength",
             Self::WrongDigest { .. } => "WrongDigest",
