@@ -83,3 +83,21 @@ async fn raising_the_version_gives_another_script_and_the_same_services() {
     assert_ne!(after.content.members[0].digest, before.content.members[0].digest);
     assert_eq!(apps(&manifest, &after).len(), 2);
 }
+
+#[tokio::test]
+async fn the_quickstart_is_the_same_package_in_a_bundle() {
+    let snapshot = quickstart().await;
+    let package = package(&snapshot, &manifest::parse(&snapshot).unwrap());
+    let open = |member: &Member| {
+        let (package, member) = (package.clone(), member.clone());
+        let opened = async move { open_member(&package, &member).await.map_err(io::Error::other) };
+        Box::pin(opened) as futures::future::BoxFuture<'_, _>
+    };
+    let path = tempfile::NamedTempFile::new().unwrap();
+    let mut out = tokio::fs::File::from_std(path.reopen().unwrap());
+    file::write(&package.content, open, &mut out).await.unwrap();
+    let bundle = file::BundleFile::open(path.reopen().unwrap(), &file::BundleLimits::default()).unwrap();
+    let content = PackageContent { release_version: None, ..package.content.clone() };
+    assert_eq!(*bundle.content(), content);
+    assert_eq!(bundle.content().digest(), package.content.digest());
+}
