@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 error, 2 changes (`plan --detailed-exitcode`), 64 wrong usage.
 
 mod daemon;
+mod marathon_local;
 mod plan;
 mod render;
 mod status;
@@ -14,7 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{marathon_local, telemetry};
+use crate::marathon_local::supervisor;
+use crate::telemetry;
 
 /// Wrong usage (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
@@ -36,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Run registry, controller and a small local Marathon on this machine, in the foreground
     Up(up::UpArguments),
+    /// Run the small local Marathon alone on this machine, in the foreground
+    MarathonLocal(marathon_local::MarathonLocalArguments),
     /// Show what would change, and why; changes nothing
     Plan(plan::PlanArguments),
     /// Show the state of every unit
@@ -51,8 +55,8 @@ type CommandResult = Result<ExitCode, Box<dyn std::error::Error>>;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // The supervisor of a task is this program too; it must start before anything else does.
-    if arguments.get(1).is_some_and(|word| word == marathon_local::supervisor::SUBCOMMAND) {
-        return marathon_local::supervisor::main(arguments.into_iter().skip(2));
+    if arguments.get(1).is_some_and(|word| word == supervisor::SUBCOMMAND) {
+        return supervisor::main(arguments.into_iter().skip(2));
     }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
@@ -64,6 +68,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let result = match arguments.command {
         Command::Up(arguments) => up::run(&arguments),
+        Command::MarathonLocal(arguments) => marathon_local::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),

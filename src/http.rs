@@ -1,25 +1,34 @@
-//! The HTTP server: routes, errors, measuring. What is answered comes from `registry` and `controller`.
+//! The HTTP server: routes, who may use them, limits, TLS, errors, measuring. What is answered comes from
+//! `registry` and `controller`.
 //!
-//! There is no route here that changes anything.
+//! A route that changes something needs no word on who may: [`access`] closes every method but GET, HEAD and
+//! OPTIONS on all paths. It does need [`body::limited`] where it streams a body.
 
+mod access;
+mod answer;
 mod api;
+pub mod body;
 mod files;
 mod measure;
+pub(crate) mod page;
+mod server;
+mod stall;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tracing::{debug, info};
 
+pub use access::Access;
+use answer::{failure, problem};
 pub use api::StatusDocument;
+pub use tls::{Tls, TlsError};
 
 use crate::clock::Clock;
 use crate::controller::Controller;
@@ -81,39 +90,33 @@ pub async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpList
     TcpListener::bind(address).await.map_err(|source| HttpError::Listen { address, option, source })
 }
 
-/// How long requests that run may take to end once the server stops. Less than what `up` waits for its workers.
-const GRACE: Duration = Duration::from_secs(1);
+/// Where the server listens, and for whom.
+pub struct Door {
+    /// The port.
+    pub listener: TcpListener,
+    /// Certificate and key; without them it is plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+    /// Who may change something.
+    pub access: Access,
+}
 
-/// Serves until the workers are told to stop; requests that run are finished, unless that takes long: a slow
-/// download must not keep the process, and its client asks for the rest by a range.
-pub fn serve(listener: TcpListener, site: Arc<Site>, workers: &Workers) {
-    let stop = workers.stop_signal();
-    // Without TCP_NODELAY small files are eleven times slower (storage-ha-perf.md 4.2 measured it).
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    let (clock, stopping) = (site.clock.clone(), stop.clone());
-    let router = router(site);
-    workers.spawn("http", async move {
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-        let cut = async {
-            stopping.cancelled().await;
-            clock.sleep(GRACE).await;
-        };
-        tokio::select! {
-            ended = serving => if let Err(error) = ended {
-                tracing::error!(%error, "the HTTP server ended");
-            },
-            () = cut => info!("requests that were still running are cut off"),
-        }
-    });
+impl Door {
+    /// Plain HTTP; changes come from loopback only.
+    #[must_use]
+    pub fn plain(listener: TcpListener) -> Self {
+        Self { listener, tls: None, access: Access::loopback_only() }
+    }
+}
+
+/// Serves until the workers are told to stop; requests that run are finished, unless that takes long.
+pub fn serve(door: Door, site: Arc<Site>, workers: &Workers) {
+    let clock = site.clock.clone();
+    server::spawn(door.listener, door.tls, router(site, door.access), clock, workers);
 }
 
 /// All routes.
-pub fn router(site: Arc<Site>) -> Router {
-    Router::new()
+pub fn router(site: Arc<Site>, access: Access) -> Router {
+    let routes = Router::new()
         .route("/", get(api::health))
         .route("/health", get(api::health))
         .route("/livez", get(|| async { "ok" }))
@@ -124,12 +127,14 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/plan", get(api::plan))
         .route("/api/v1/status", get(api::status))
         .method_not_allowed_fallback(|| async {
-            let message = "nothing can be changed here; only GET and HEAD are answered";
+            let message = "this path does not take this method; GET and HEAD are answered";
             problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
         })
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path") })
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&site), measure::measure))
-        .with_state(site)
+        .layer(DefaultBodyLimit::max(body::COLLECTED))
+        .with_state(Arc::clone(&site));
+    // These come last, so that they stand before everything.
+    access::protect(routes, access).layer(axum::middleware::from_fn_with_state(site, measure::measure))
 }
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
@@ -139,18 +144,5 @@ async fn metrics(State(site): State<Arc<Site>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-/// An error as Cosmos writes them: `{type, message}`.
-fn problem(status: StatusCode, kind: &str, message: &str) -> Response {
-    (status, axum::Json(serde_json::json!({"type": kind, "message": message}))).into_response()
-}
-
-/// An error of the library as an answer: what may pass by itself is 503, what will not is 500.
-fn failure(class: ErrorClass, label: &str, error: &dyn std::error::Error) -> Response {
-    let status = match class {
-        ErrorClass::Retry | ErrorClass::Wait => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorClass::Stall | ErrorClass::Fatal => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let message = crate::telemetry::chain(error);
-    tracing::error!(label, message, "a request failed");
-    problem(status, label, &message)
-}
+#[cfg(test)]
+mod tests;

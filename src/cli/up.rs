@@ -18,7 +18,7 @@ use crate::clock::{Clock, Entropy};
 use crate::config::{self, UpSettings};
 use crate::controller::plan::PlanSettings;
 use crate::controller::{Controller, Parts, View, report};
-use crate::http::{self, Site};
+use crate::http::{self, Door, Site};
 use crate::marathon::{Client, Timeouts};
 use crate::marathon_local::{LocalConfig, MarathonLocal};
 use crate::model::SourceName;
@@ -169,7 +169,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         metrics,
         clock: clock.clone(),
     });
-    http::serve(listener, site, &workers);
+    http::serve(Door::plain(listener), site, &workers);
     let (acting, stop) = (Arc::clone(&controller), controller_workers.stop_signal());
     let (failed, failure) = oneshot::channel();
     controller_workers.spawn("controller", async move {
@@ -186,7 +186,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
 }
 
 /// One line on stdout. Whoever read them may be gone; what runs goes on.
-fn tell(line: &str) {
+pub fn tell(line: &str) {
     let _ = super::print(&format!("{line}\n"));
 }
 

@@ -1,14 +1,13 @@
 //! Keeps web pages away that a browser on this machine shows.
 //!
 //! Whoever may create an app may run any command. The API has no authentication, as the real one on a
-//! trusted network; but a page from anywhere can make a browser send requests to loopback. Two headers
-//! that a page cannot forge tell: `Origin` (who sends), and `Host` (a foreign name that was made to
-//! resolve to loopback).
+//! trusted network; but a page from anywhere can make a browser send requests to loopback.
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 
+use crate::http::page;
 use crate::marathon_local::refusal::Refusal;
 
 /// Lets a request pass, or not.
@@ -16,31 +15,19 @@ use crate::marathon_local::refusal::Refusal;
 /// # Errors
 /// [`Refusal::ForeignPage`].
 pub fn check(listening: IpAddr, headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).unwrap_or_default();
-    if listening.is_loopback() && !is_local(host) {
+    if listening.is_loopback() && !page::is_local(page::host(headers)) {
         return Err(Refusal::ForeignPage("the Host header must be an address or localhost"));
     }
-    match text(header::ORIGIN) {
-        Some(origin) if origin.split_once("://").is_none_or(|(_, from)| from != host) => {
-            Err(Refusal::ForeignPage("the Origin header names another host"))
-        }
-        _ => Ok(()),
+    if page::is_foreign(headers) {
+        return Err(Refusal::ForeignPage("the Origin header names another host"));
     }
-}
-
-/// Whether a `Host` header is an address or `localhost`, with or without port.
-fn is_local(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn checked(listening: &str, host: &str, origin: Option<&str>) -> bool {

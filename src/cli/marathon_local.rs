@@ -1,0 +1,94 @@
+//! `marathon-local`: the local Marathon alone, in the foreground.
+//!
+//! For whoever wants to see a Marathon app run on one machine, such as several instances of this registry
+//! that share one bucket. It runs whatever it is asked to, so that it listens on loopback only.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::up::tell;
+use super::{CommandResult, runtime};
+use crate::clock::{Clock, Entropy};
+use crate::config;
+use crate::marathon_local::{LocalConfig, MarathonLocal};
+use crate::workers::Workers;
+
+/// How long tasks may take to end; those that take longer are killed. Longer than an instance of ours needs.
+const DRAIN_TASKS: Duration = Duration::from_secs(10);
+/// How long the rest may take.
+const DRAIN_WORKERS: Duration = Duration::from_secs(2);
+
+/// Run the small local Marathon alone on this machine, in the foreground
+#[derive(clap::Args)]
+pub struct MarathonLocalArguments {
+    /// The port on 127.0.0.1 where its API listens; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// Where its API listens, in full, such as [::1]:8080
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "port")]
+    listen: Option<SocketAddr>,
+    /// The directory that holds its state and the sandboxes of its tasks
+    #[arg(long, value_name = "DIR", default_value = ".dcos-registry/marathon")]
+    dir: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(arguments: &MarathonLocalArguments) -> CommandResult {
+    let listen = arguments.listen.unwrap_or((Ipv4Addr::LOCALHOST, arguments.port).into());
+    let listen = config::loopback_only(listen)?;
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(listen, arguments.dir.clone()));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
+
+async fn serve(listen: SocketAddr, dir: PathBuf) -> CommandResult {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (clock, workers) = (Clock::system(), Workers::new());
+    let marathon = MarathonLocal::start(LocalConfig {
+        dir: dir.clone(),
+        listen,
+        // Not the program's path: the file may be replaced by a newer build while this one runs.
+        agent: PathBuf::from("/proc/self/exe"),
+        clock: clock.clone(),
+        entropy: Entropy::system(),
+        workers: workers.clone(),
+    })
+    .await?;
+    let url = format!("http://{}", marathon.address());
+    tell(&format!("Marathon   {url}  (local: tasks are processes of this machine)"));
+    tell(&format!("Sandboxes  {}", dir.join("sandboxes").display()));
+    tell(&format!(
+        "Start an app with `curl -H 'Content-Type: application/json' -d @app.json {url}/v2/apps`."
+    ));
+    tell("Apps are kept, and started again by the next run on this directory. Ctrl-C stops.");
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tell("Stopping: tasks are told to end.");
+    let left = tokio::select! {
+        left = drain(marathon, &workers, &clock) => left,
+        _ = interrupt.recv() => vec!["everything, at your second word"],
+    };
+    if !left.is_empty() {
+        return Err(format!("stopped without waiting for: {}", left.join(", ")).into());
+    }
+    tell("Stopped.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the tasks, then the API. Returns what did not end in time.
+async fn drain(marathon: MarathonLocal, workers: &Workers, clock: &Clock) -> Vec<&'static str> {
+    let mut left = Vec::new();
+    if !marathon.shutdown(DRAIN_TASKS).await {
+        left.push("tasks");
+    }
+    left.extend(workers.drain(clock, DRAIN_WORKERS).await);
+    left
+}
