@@ -38,6 +38,7 @@ impl Running {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = clock.timeout(LIMIT, lines.next_line()).await.expect("it says nothing").unwrap().unwrap();
         let url = first.split_whitespace().nth(1).unwrap().to_owned();
+        dcos_registry::marathon::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().unwrap();
         Self { child, url, folder, clock, http }
     }
