@@ -1,31 +1,36 @@
 //! Calls to the object store, each with a deadline and a bounded answer.
 //!
+//! A store is reached in two ways: `store` for what the protocols wait for (records, hints, small objects),
+//! with a short limit, and `data` for blobs and lists, which may take long. On a bucket these are two
+//! clients with pools of their own, so that downloads cannot starve a lease; elsewhere they are the same.
+//!
 //! Nothing is tried again here: what a failed call means is known to the protocol above only (a create
 //! that failed may have happened).
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::stream;
+use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use object_store::path::Path;
-use object_store::{
-    Error, GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
-};
+use object_store::{Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions};
 
 use crate::clock::{Clock, DeadlinePassed};
 use crate::model::ErrorClass;
 
-/// How long a call for a small object may take on a local back end.
+/// How long a call for a small object may take where nobody says.
 const SMALL: Duration = Duration::from_secs(10);
 
-/// How long one page of a listing may take.
-const LISTING: Duration = Duration::from_secs(20);
+/// How long one step of a list, or the headers of a data object, may take.
+const STEP: Duration = Duration::from_secs(15);
 
-/// How long a call for an object of many megabytes may take.
-const BULK: Duration = Duration::from_secs(60);
+/// How long a small object may take on the data way.
+const DATA: Duration = Duration::from_secs(60);
 
 /// A call to the store that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +90,7 @@ impl CallError {
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
+            Self::Failed { .. } if self.is_disk_full() => "DiskFull",
             Self::Failed { .. } => "StoreFailed",
             Self::Late { .. } => "StoreLate",
             Self::TooLarge { .. } => "ObjectTooLarge",
@@ -96,29 +102,81 @@ impl CallError {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Failed { source: Error::NotFound { .. }, .. })
     }
+
+    /// Whether the disk or the quota below a local store is used up.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let kinds = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let mut errors = causes(self).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+        errors.any(|error| kinds(error.kind()))
+    }
+}
+
+/// An error and everything behind it.
+pub(super) fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn std::error::Error + 'static) = *error;
+        error.source()
+    })
+}
+
+/// What a store says of an object without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) key: Path,
+    /// Length in bytes.
+    pub(super) size: u64,
+    /// When it was written, by the store's own clock.
+    pub(super) modified: Timestamp,
+}
+
+impl From<ObjectMeta> for Listed {
+    fn from(meta: ObjectMeta) -> Self {
+        let modified = meta.last_modified;
+        let nanosecond = i32::try_from(modified.timestamp_subsec_nanos()).unwrap_or_default();
+        let modified = Timestamp::new(modified.timestamp(), nanosecond).unwrap_or_default();
+        Self { key: meta.location, size: meta.size, modified }
+    }
+}
+
+/// How a store is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// In this process or on this machine: what fails there fails again, and parts of one object take turns.
+    Near,
+    /// Over a network: connections break, and parts of one object go side by side.
+    Far,
 }
 
 /// A store and the clock that its calls are measured with. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Calls {
-    /// For records and other small objects.
+    /// For records, hints and small objects.
     pub(super) store: Arc<dyn ObjectStore>,
-    /// For the bytes of blobs.
+    /// For blobs and lists.
     pub(super) data: Arc<dyn ObjectStore>,
-    /// How long a call for a small object may take.
-    pub(super) limit: Duration,
     pub(super) clock: Clock,
+    /// How long a call on `store` may take.
+    pub(super) limit: Duration,
+    pub(super) reach: Reach,
 }
 
 impl Calls {
-    /// Calls to a store that serves small and large objects alike.
+    /// One near store for everything.
     pub(super) fn new(store: Arc<dyn ObjectStore>, clock: Clock) -> Self {
-        Self { data: Arc::clone(&store), store, limit: SMALL, clock }
+        Self { data: Arc::clone(&store), store, clock, limit: SMALL, reach: Reach::Near }
     }
 
-    /// The same for small calls that carry many bytes.
-    pub(super) fn bulk(&self) -> Self {
-        Self { store: Arc::clone(&self.data), limit: BULK, ..self.clone() }
+    /// A far store by two clients; a call on `control` may take `limit`.
+    pub(super) fn split(
+        control: Arc<dyn ObjectStore>,
+        data: Arc<dyn ObjectStore>,
+        limit: Duration,
+        clock: Clock,
+    ) -> Self {
+        Self { store: control, data, clock, limit, reach: Reach::Far }
     }
 
     /// Runs one call with a deadline and names it in its error.
@@ -136,14 +194,30 @@ impl Calls {
         }
     }
 
-    /// Opens an object for reading.
+    /// Opens a data object for reading.
     pub(super) async fn get(&self, key: &Path, options: GetOptions) -> Result<GetResult, CallError> {
-        self.within(self.limit, "read", key, self.store.get_opts(key, options)).await
+        self.within(STEP, "read", key, self.data.get_opts(key, options)).await
     }
 
     /// Reads a whole small object; none where there is none.
     pub(super) async fn read_small(&self, key: &Path, limit: u64) -> Result<Option<Bytes>, CallError> {
-        let result = match self.get(key, GetOptions::default()).await {
+        self.read_whole(&self.store, self.limit, key, limit).await
+    }
+
+    /// As [`Calls::read_small`] for an object of some megabytes that nobody waits for.
+    pub(super) async fn read_data(&self, key: &Path, limit: u64) -> Result<Option<Bytes>, CallError> {
+        self.read_whole(&self.data, DATA, key, limit).await
+    }
+
+    async fn read_whole(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        time: Duration,
+        key: &Path,
+        limit: u64,
+    ) -> Result<Option<Bytes>, CallError> {
+        let got = self.within(time, "read", key, store.get_opts(key, GetOptions::default())).await;
+        let result = match got {
             Err(error) if error.is_missing() => return Ok(None),
             other => other?,
         };
@@ -151,15 +225,30 @@ impl Calls {
         if size > limit {
             return Err(CallError::TooLarge { key: key.to_string(), size, limit });
         }
-        self.within(self.limit, "read", key, result.bytes()).await.map(Some)
+        self.within(time, "read", key, result.bytes()).await.map(Some)
+    }
+
+    /// What is known of an object; none where there is none.
+    pub(super) async fn head(&self, key: &Path) -> Result<Option<Listed>, CallError> {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        match self.within(self.limit, "look at", key, self.store.get_opts(key, options)).await {
+            Ok(result) => Ok(Some(result.meta.into())),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes a small object under a key that must not exist yet.
     pub(super) async fn create(&self, key: &Path, bytes: Bytes) -> Result<(), CallError> {
-        self.put(self.limit, key, bytes, PutMode::Create).await
+        self.write(&self.store, self.limit, key, bytes, PutMode::Create).await
     }
 
-    /// Writes an object under a key that nobody else uses.
+    /// Writes a small object, also over what is there.
+    pub(super) async fn overwrite(&self, key: &Path, bytes: Bytes) -> Result<(), CallError> {
+        self.write(&self.store, self.limit, key, bytes, PutMode::Overwrite).await
+    }
+
+    /// Writes a data object.
     pub(super) async fn put(
         &self,
         limit: Duration,
@@ -167,53 +256,127 @@ impl Calls {
         bytes: Bytes,
         mode: PutMode,
     ) -> Result<(), CallError> {
-        let put = self.store.put_opts(key, bytes.into(), PutOptions::from(mode));
+        self.write(&self.data, limit, key, bytes, mode).await
+    }
+
+    async fn write(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        limit: Duration,
+        key: &Path,
+        bytes: Bytes,
+        mode: PutMode,
+    ) -> Result<(), CallError> {
+        let put = store.put_opts(key, bytes.into(), PutOptions::from(mode));
         self.within(limit, "write", key, put).await.map(drop)
     }
 
-    /// Writes a small object whether or not there is one.
-    pub(super) async fn overwrite(&self, key: &Path, bytes: Bytes) -> Result<(), CallError> {
-        self.put(self.limit, key, bytes, PutMode::Overwrite).await
-    }
-
-    /// What the store says of an object; none where there is none.
-    pub(super) async fn head(&self, key: &Path) -> Result<Option<ObjectMeta>, CallError> {
-        let options = GetOptions { head: true, ..GetOptions::default() };
-        match self.get(key, options).await {
-            Ok(found) => Ok(Some(found.meta)),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Deletes an object; one that is not there is no error.
+    /// Removes an object; where there is none, nothing is to be done.
     pub(super) async fn delete(&self, key: &Path) -> Result<(), CallError> {
-        match self.within(self.limit, "delete", key, self.store.delete(key)).await {
-            Err(error) if error.is_missing() => Ok(()),
-            other => other,
+        let keys = stream::iter([Ok(key.clone())]).boxed();
+        let mut deleted = self.store.delete_stream(keys);
+        let deletion = async { deleted.next().await.unwrap_or_else(|| Ok(key.clone())) };
+        match self.within(self.limit, "delete", key, deletion).await {
+            Err(error) if !error.is_missing() => Err(error),
+            _ => Ok(()),
         }
     }
 
-    /// Lists what lies below a folder, beyond `offset` where one is given; in no order. Each page has its
-    /// deadline.
+    /// The objects below a prefix (whole segments) whose keys come after `offset`, in no order that can be relied on. The
+    /// stream ends with the first error.
     pub(super) fn list(
         &self,
-        folder: &Path,
+        prefix: &Path,
         offset: Option<&Path>,
-    ) -> BoxStream<'static, Result<ObjectMeta, CallError>> {
-        let listed = match offset {
-            Some(offset) => self.data.list_with_offset(Some(folder), offset),
-            None => self.data.list(Some(folder)),
+    ) -> impl Stream<Item = Result<Listed, CallError>> + Send + use<> {
+        let found = match offset {
+            Some(offset) => self.data.list_with_offset(Some(prefix), offset),
+            None => self.data.list(Some(prefix)),
         };
-        let (calls, folder) = (self.clone(), folder.clone());
-        futures::stream::try_unfold(listed, move |mut listed| {
-            let (calls, folder) = (calls.clone(), folder.clone());
-            async move {
-                let next = async { listed.next().await.transpose() };
-                let next = calls.within(LISTING, "list", &folder, next).await?;
-                Ok(next.map(|meta| (meta, listed)))
+        let state = Some((self.clone(), prefix.clone(), found));
+        stream::unfold(state, |state| async {
+            let (calls, prefix, mut found) = state?;
+            let next = async { found.next().await.transpose() };
+            match calls.within(STEP, "list", &prefix, next).await {
+                Ok(None) => None,
+                Ok(Some(meta)) => Some((Ok(meta.into()), Some((calls, prefix, found)))),
+                Err(error) => Some((Err(error), None)),
             }
         })
-        .boxed()
+    }
+
+    /// At most `most` of the objects below a prefix, the first ones in the order of keys after `offset`.
+    pub(super) async fn page(
+        &self,
+        prefix: &Path,
+        offset: Option<&Path>,
+        most: usize,
+    ) -> Result<Vec<Listed>, CallError> {
+        let mut page = BTreeMap::new();
+        let mut found = std::pin::pin!(self.list(prefix, offset));
+        while let Some(listed) = found.next().await {
+            let listed = listed?;
+            page.insert(listed.key.clone(), listed);
+            // Buckets list in the order of keys; elsewhere everything has to be seen.
+            if page.len() >= most && self.reach == Reach::Far {
+                break;
+            }
+            if page.len() > most {
+                page.pop_last();
+            }
+        }
+        Ok(page.into_values().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::local::LocalFileSystem;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn all() -> (tempfile::TempDir, Vec<Calls>) {
+        let directory = tempfile::tempdir().unwrap();
+        let local: Arc<dyn ObjectStore> =
+            Arc::new(LocalFileSystem::new_with_prefix(directory.path()).unwrap());
+        let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let split = Calls::split(Arc::clone(&memory), memory, SMALL, Clock::system());
+        (directory, vec![Calls::new(local, Clock::system()), split])
+    }
+
+    #[tokio::test]
+    async fn objects_are_written_looked_at_listed_and_deleted() {
+        let (_directory, all) = all();
+        for calls in all {
+            let key = |n: usize| Path::from(format!("v1/a/{n:04}"));
+            for n in [3, 1, 4, 0, 2] {
+                calls.overwrite(&key(n), Bytes::from(vec![0; n])).await.unwrap();
+            }
+            calls.overwrite(&Path::from("v1/ab/x"), Bytes::new()).await.unwrap();
+            let page = calls.page(&Path::from("v1/a"), None, 3).await.unwrap();
+            let keys = page.iter().map(|listed| (listed.key.clone(), listed.size)).collect::<Vec<_>>();
+            assert_eq!(keys, [(key(0), 0), (key(1), 1), (key(2), 2)]);
+            let rest = calls.page(&Path::from("v1/a"), Some(&key(2)), 100).await.unwrap();
+            assert_eq!(rest.iter().map(|listed| listed.size).collect::<Vec<_>>(), [3, 4]);
+            assert_eq!(calls.head(&key(4)).await.unwrap().unwrap(), rest[1]);
+            calls.delete(&key(4)).await.unwrap();
+            calls.delete(&key(4)).await.unwrap();
+            assert_eq!(calls.head(&key(4)).await.unwrap(), None);
+            assert_eq!(calls.read_data(&key(4), 9).await.unwrap(), None);
+            assert!(matches!(calls.read_data(&key(3), 2).await, Err(CallError::TooLarge { size: 3, .. })));
+            assert!(calls.create(&key(3), Bytes::new()).await.is_err());
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_cause() {
+        let failed = |kind: ErrorKind| {
+            let source = Error::Generic { store: "x", source: Box::new(std::io::Error::from(kind)) };
+            CallError::Failed { action: "write", key: "k".into(), source }
+        };
+        assert_eq!(failed(ErrorKind::StorageFull).label(), "DiskFull");
+        assert_eq!(failed(ErrorKind::QuotaExceeded).label(), "DiskFull");
+        assert_eq!(failed(ErrorKind::PermissionDenied).label(), "StoreFailed");
     }
 }
