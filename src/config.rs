@@ -96,6 +96,13 @@ pub fn log_filter() -> String {
     std::env::var("DCOS_REGISTRY_LOG").unwrap_or_else(|_| "warn".to_owned())
 }
 
+/// A variable of the environment; none where it is not set or no text.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the module that the ban list points to")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@
 //! What a local directory needs besides is in [`local`]. Nothing is visible before it is whole
 //! ([`publish`]), and nothing is handed out that was not verified ([`blobs`]).
 
+pub mod backend;
 pub mod blobs;
 pub mod catalog;
 pub mod control;
