@@ -2,15 +2,17 @@
 //! wrong with it when it does not answer as a bucket of ours should.
 //!
 //! Two clients, because a lease must not wait behind downloads: `control` gives up after 1.5 s and is what the
-//! protocols use; `data` has no limit for a whole transfer, only for silence. Neither tries anything again by
-//! itself: only the loops above know what a lost answer means. Everything lies below one prefix of the bucket.
+//! protocols use; `data` has no limit for a whole transfer, only for silence. `control` tries nothing again by
+//! itself: only the loops above know what a lost answer means. `data` tries twice more, because what it writes
+//! lies under keys of its own, and because the crate's uploads can be completed by one call only. Everything
+//! lies below one prefix of the bucket.
 
 mod credentials;
 mod diagnose;
 mod transport;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +31,12 @@ use crate::model::ErrorClass;
 pub use credentials::{CredentialsError, S3Credentials, Secret};
 
 use transport::{Connector, Seen};
+
+/// How often the data client tries again by itself.
+const DATA_RETRIES: usize = 2;
+
+/// After how long it does not.
+const RETRY_TIME: Duration = Duration::from_secs(20);
 
 /// Which bucket, where, and as whom.
 pub struct S3Settings {
@@ -301,12 +309,12 @@ impl Bucket {
         };
         let data = client(waits.data_connect, Some(waits.data_silence), None)?;
         let control = client(waits.control_connect, None, Some(waits.control))?;
-        let build = |connector, credentials: Option<AwsCredentialProvider>| {
-            build(settings, endpoint.as_deref(), connector, credentials)
+        let build = |connector, retries, credentials: Option<AwsCredentialProvider>| {
+            build(settings, endpoint.as_deref(), connector, retries, credentials)
         };
-        let data = build(data, credentials::provider(&settings.credentials)?)?;
+        let data = build(data, DATA_RETRIES, credentials::provider(&settings.credentials)?)?;
         // Both clients use one source of credentials, so that a role is asked once.
-        let control = build(control, Some(Arc::clone(data.credentials())))?;
+        let control = build(control, 0, Some(Arc::clone(data.credentials())))?;
         let (control, data) = (below(control, &path), below(data, &path));
         Ok(Self { control, data, place, waits, seen })
     }
@@ -343,6 +351,7 @@ fn build(
     settings: &S3Settings,
     endpoint: Option<&str>,
     connector: Connector,
+    max_retries: usize,
     credentials: Option<AwsCredentialProvider>,
 ) -> Result<AmazonS3, BackendError> {
     let mut builder = AmazonS3Builder::new()
@@ -350,7 +359,7 @@ fn build(
         .with_region(&settings.region)
         .with_virtual_hosted_style_request(!settings.path_style)
         .with_http_connector(connector)
-        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
+        .with_retry(RetryConfig { max_retries, retry_timeout: RETRY_TIME, ..RetryConfig::default() })
         // One DELETE for each object: some servers refuse the bulk form.
         .with_disable_bulk_delete(true);
     match endpoint {

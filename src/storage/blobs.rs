@@ -5,12 +5,13 @@
 //! the catalog record that was the last when its writer began, for collection without clocks.
 //!
 //! Bytes are verified twice: digest and length before a write is completed, and every 256 KiB chunk before
-//! it is handed out, *on every read*. That costs one pass of SHA-256 over what is sent (hardware does it at
-//! 1 to 2 GB/s) and spares any memory of what was verified when. Blobs above one chunk have a list of
-//! their chunks' digests beside them, whose own digest stands in the catalog: whoever alters blob and list
-//! together is found out too.
+//! it is handed out. From a bucket that is done on every read; from a file again when it changed or after a
+//! day ([`verified`]). Blobs above one chunk have a list of their chunks' digests beside them, whose own
+//! digest stands in the catalog: whoever alters blob and list together is found out too.
 
+mod parts;
 mod read;
+mod verified;
 mod write;
 
 #[cfg(test)]
@@ -18,18 +19,30 @@ mod tests;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
-use super::calls::{CallError, Calls};
-use crate::clock::Entropy;
+use super::calls::{CallError, Calls, Reach};
+use crate::clock::{DeadlinePassed, Entropy};
 use crate::model::{Digest, ErrorClass};
+use crate::retry::Delays;
+
+use verified::Verified;
 
 /// The length of a chunk in bytes; the last one of a blob may be shorter.
 pub const CHUNK: u64 = 256 * 1024;
 
 const DIGEST_LENGTH: u64 = 32;
+
+/// How often a call over a network is tried.
+const TRIES: u32 = 4;
+
+/// What all uploads together may hold in memory, in KiB.
+const ROOM: u32 = 64 * 1024;
 
 /// Which copy of a digest's bytes is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,6 +149,12 @@ pub enum BlobError {
     /// They could not be written.
     #[error("a blob was not stored")]
     Write(#[source] CallError),
+    /// The disk is full; everything stored before can still be read.
+    #[error("a blob was not stored because the disk is full; free some space or enlarge the volume")]
+    DiskFull(#[source] CallError),
+    /// Other uploads use all the memory there is for them.
+    #[error("too many uploads at a time; try again later")]
+    Crowded(#[source] DeadlinePassed),
     /// They could not be read back.
     #[error("a blob cannot be read")]
     Read(#[source] CallError),
@@ -170,12 +189,10 @@ impl BlobError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            // Such bytes are wrong each time that they are read.
-            Self::Source { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
-                ErrorClass::Stall
+            Self::Source { .. } | Self::ReadFile(_) | Self::Crowded(_) | Self::Interrupted(_) => {
+                ErrorClass::Retry
             }
-            Self::Source { .. } | Self::ReadFile(_) | Self::Interrupted(_) => ErrorClass::Retry,
-            Self::Write(error) | Self::Read(error) => error.class(),
+            Self::Write(error) | Self::DiskFull(error) | Self::Read(error) => error.class(),
             Self::WrongLength { .. }
             | Self::WrongDigest { .. }
             | Self::Damaged { .. }
@@ -194,6 +211,8 @@ impl BlobError {
             Self::WrongLength { .. } => "WrongLength",
             Self::WrongDigest { .. } => "WrongDigest",
             Self::Write(_) => "BlobNotStored",
+            Self::DiskFull(_) => "DiskFull",
+            Self::Crowded(_) => "UploadsCrowded",
             Self::Read(_) | Self::ReadFile(_) => "BlobUnreadable",
             Self::Damaged { .. } => "BlobDamaged",
             Self::TooLarge { .. } => "BlobTooLarge",
@@ -202,15 +221,56 @@ impl BlobError {
     }
 }
 
-/// The blobs of one registry. Cheap to clone.
+/// The blobs of one registry. Cheap to clone; clones share the memory of uploads and of what was verified.
 #[derive(Clone)]
 pub struct Blobs {
     calls: Calls,
     entropy: Entropy,
+    room: Arc<Semaphore>,
+    verified: Arc<Verified>,
 }
 
 impl Blobs {
     pub(super) fn new(calls: Calls, entropy: Entropy) -> Self {
-        Self { calls, entropy }
+        let room = Arc::new(Semaphore::new(ROOM.try_into().unwrap_or(usize::MAX)));
+        Self { calls, entropy, room, verified: Arc::default() }
     }
+
+    /// Makes a call that may be made twice, as often as makes sense.
+    async fn persist<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let mut delays = delays(&self.entropy);
+        let mut tries = 1;
+        loop {
+            match call().await {
+                Err(error) if tries < self.tries() && may_pass(&error) => {
+                    tracing::debug!(%error, tries, "trying again");
+                    tries += 1;
+                    self.calls.clock.sleep(delays.next_delay()).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn tries(&self) -> u32 {
+        if self.calls.reach == Reach::Far { TRIES } else { 1 }
+    }
+}
+
+/// The waits between tries over a network.
+fn delays(entropy: &Entropy) -> Delays {
+    Delays::new(Duration::from_millis(200), Duration::from_secs(3), entropy.clone())
+}
+
+/// Whether a call that failed like this may succeed when it is made again.
+fn may_pass(error: &CallError) -> bool {
+    error.class() == ErrorClass::Retry && !error.is_missing() && !error.is_disk_full()
+}
+
+/// What a call that writes ended with.
+fn not_written(error: CallError) -> BlobError {
+    if error.is_disk_full() { BlobError::DiskFull(error) } else { BlobError::Write(error) }
 }

@@ -1,8 +1,9 @@
 //! Reading ranges: whole chunks are read and verified, only the asked bytes are handed out.
 //!
 //! Files are read in large pieces on blocking threads: the store's own stream reads 8 KiB per hop and is
-//! about twenty times slower. The first piece is verified before the stream is returned, so that a caller
-//! can still answer with an error.
+//! about twenty times slower. A stream over a network that breaks, stalls or brings wrong bytes is opened again
+//! at the last verified chunk. The first piece is verified before the stream is returned, so that a caller can
+//! still answer with an error.
 
 use std::fs::File;
 use std::ops::Range;
@@ -15,16 +16,23 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
 
-use super::{Blob, BlobError, Blobs, CHUNK, DIGEST_LENGTH};
+use super::verified::Identity;
+use super::{Blob, BlobError, Blobs, CHUNK, DIGEST_LENGTH, delays, may_pass};
 use crate::model::Digest;
-use crate::storage::calls::{CallError, Calls};
+use crate::storage::calls::CallError;
 
-/// How many bytes are read, verified and handed out at a time; the memory of one reader. A multiple of
-/// [`CHUNK`].
-const PIECE: u64 = 2 * CHUNK;
+/// How many bytes of a file are read, verified and handed out at a time; the memory of one reader. A multiple
+/// of [`CHUNK`].
+const FILE_PIECE: u64 = 2 * CHUNK;
+
+/// The same of a stream, which is being filled while the piece before is still on its way out.
+const STREAM_PIECE: u64 = CHUNK;
 
 /// How long one piece may take.
-const PIECE_LIMIT: Duration = Duration::from_secs(30);
+const PIECE_LIMIT: Duration = Duration::from_secs(15);
+
+/// How often wrong bytes are fetched again; they may have been altered on the way.
+const DAMAGES: u32 = 1;
 
 impl Blobs {
     /// Reads a range of a blob; what lies beyond its end is left out. The stream ends with the first error.
@@ -66,14 +74,26 @@ impl Blobs {
     async fn open(&self, blob: Blob, wanted: Range<u64>) -> Result<Reader, BlobError> {
         let chunks = self.chunks(&blob).await?;
         let aligned = wanted.start / CHUNK * CHUNK..wanted.end.next_multiple_of(CHUNK).min(blob.size);
-        let options = GetOptions { range: Some(GetRange::Bounded(aligned.clone())), ..GetOptions::default() };
+        Ok(Reader {
+            blobs: self.clone(),
+            blob,
+            chunks,
+            wanted,
+            left: aligned,
+            source: None,
+            failures: 0,
+            damages: 0,
+        })
+    }
+
+    async fn source(&self, blob: &Blob, range: Range<u64>) -> Result<Source, BlobError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let result = self.calls.get(&blob.path(), options).await.map_err(BlobError::Read)?;
         if result.meta.size != blob.size {
             let what = format!("{} bytes are there instead of {}", result.meta.size, blob.size);
             return Err(BlobError::Damaged { digest: blob.digest, what });
         }
-        let calls = self.calls.clone();
-        Ok(Reader { calls, blob, chunks, wanted, left: aligned, bytes: Source::new(result) })
+        Ok(Source::new(result))
     }
 
     /// The digests of all chunks, verified against the catalog.
@@ -83,7 +103,8 @@ impl Blobs {
             return Ok(Chunks { digest, list: Bytes::copy_from_slice(digest.as_bytes()) });
         };
         let limit = blob.size.div_ceil(CHUNK) * DIGEST_LENGTH;
-        let read = self.calls.read_small(&blob.chunks_path(), limit).await.map_err(BlobError::Read)?;
+        let path = blob.chunks_path();
+        let read = self.persist(|| self.calls.read_data(&path, limit)).await.map_err(BlobError::Read)?;
         let what = match read {
             Some(list) if Digest::of(&list) == expected => return Ok(Chunks { digest, list }),
             Some(_) => "its list of chunk digests was altered",
@@ -120,12 +141,16 @@ impl Chunks {
 
 /// Where a reader stands.
 struct Reader {
-    calls: Calls,
+    blobs: Blobs,
     blob: Blob,
     chunks: Chunks,
     wanted: Range<u64>,
     left: Range<u64>,
-    bytes: Source,
+    /// None before the first piece and after a failure.
+    source: Option<Source>,
+    /// Since the last verified piece.
+    failures: u32,
+    damages: u32,
 }
 
 impl Reader {
@@ -134,21 +159,52 @@ impl Reader {
         if self.left.is_empty() {
             return Ok(None);
         }
-        let offset = self.left.start;
-        let length = usize::try_from((self.left.end - offset).min(PIECE)).unwrap_or(usize::MAX);
-        let (calls, chunks) = (self.calls.clone(), self.chunks.clone());
-        let next = self.bytes.next(&self.blob, chunks, offset, length);
-        let piece = match calls.clock.timeout(PIECE_LIMIT, next).await {
-            Ok(piece) => piece?,
-            Err(source) => {
-                let key = self.blob.path().to_string();
-                return Err(BlobError::Read(CallError::Late { action: "read", key, source }));
+        let mut delays = delays(&self.blobs.entropy);
+        let piece = loop {
+            match self.piece().await {
+                Ok(piece) => break piece,
+                Err(error) if self.may_go_on(&error) => {
+                    tracing::debug!(blob = %self.blob.digest, at = self.left.start, %error, "reading again");
+                    self.source = None;
+                    self.blobs.calls.clock.sleep(delays.next_delay()).await;
+                }
+                Err(error) => return Err(error),
             }
         };
+        self.failures = 0;
+        let (offset, length) = (self.left.start, piece.len());
         self.left.start += length as u64;
         let cut = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX).min(length);
         let wanted = piece.slice(cut(self.wanted.start)..cut(self.wanted.end));
         Ok(Some((wanted, self)))
+    }
+
+    /// Counts a failure and says whether it is worth another try.
+    fn may_go_on(&mut self, error: &BlobError) -> bool {
+        let count = match error {
+            BlobError::Read(error) if may_pass(error) => &mut self.failures,
+            // Files are read as they are; what came over a network may be right in the store.
+            BlobError::Damaged { .. } if matches!(self.source, Some(Source::Stream(..))) => &mut self.damages,
+            _ => return false,
+        };
+        *count += 1;
+        let most = if matches!(error, BlobError::Damaged { .. }) { DAMAGES } else { u32::MAX };
+        *count <= most.min(self.blobs.tries() - 1)
+    }
+
+    async fn piece(&mut self) -> Result<Bytes, BlobError> {
+        let source = match &mut self.source {
+            Some(source) => source,
+            closed => closed.insert(self.blobs.source(&self.blob, self.left.clone()).await?),
+        };
+        let next = source.next(&self.blobs, &self.blob, &self.chunks, self.left.clone());
+        match self.blobs.calls.clock.timeout(PIECE_LIMIT, next).await {
+            Ok(piece) => piece,
+            Err(source) => {
+                let key = self.blob.path().to_string();
+                Err(BlobError::Read(CallError::Late { action: "read", key, source }))
+            }
+        }
     }
 }
 
@@ -166,24 +222,29 @@ impl Source {
         }
     }
 
-    /// Reads and verifies whole chunks.
+    /// Reads and verifies whole chunks from the beginning of what is left.
     async fn next(
         &mut self,
+        blobs: &Blobs,
         blob: &Blob,
-        chunks: Chunks,
-        offset: u64,
-        length: usize,
+        chunks: &Chunks,
+        left: Range<u64>,
     ) -> Result<Bytes, BlobError> {
+        let of = |piece: u64| usize::try_from((left.end - left.start).min(piece)).unwrap_or(usize::MAX);
         match self {
             Self::File(file) => {
-                let file = Arc::clone(file);
-                let read = tokio::task::spawn_blocking(move || read_file(&file, &chunks, offset, length));
+                let (file, blobs, blob, chunks) = (Arc::clone(file), blobs.clone(), *blob, chunks.clone());
+                let length = of(FILE_PIECE);
+                let read = tokio::task::spawn_blocking(move || {
+                    read_file(&file, &blobs, &blob, &chunks, left.start, length)
+                });
                 read.await.map_err(BlobError::Interrupted)?
             }
             Self::Stream(stream, held) => {
+                let length = of(STREAM_PIECE);
                 while held.len() < length {
                     let Some(more) = stream.next().await else {
-                        let what = format!("it ends at byte {}", offset + held.len() as u64);
+                        let what = format!("it ends at byte {}", left.start + held.len() as u64);
                         return Err(BlobError::Damaged { digest: blob.digest, what });
                     };
                     let key = || blob.path().to_string();
@@ -192,16 +253,32 @@ impl Source {
                     })?);
                 }
                 let piece = held.split_to(length).freeze();
-                chunks.verify(offset, &piece)?;
+                chunks.verify(left.start, &piece)?;
                 Ok(piece)
             }
         }
     }
 }
 
-fn read_file(file: &File, chunks: &Chunks, offset: u64, length: usize) -> Result<Bytes, BlobError> {
+/// Reads chunks of a file, and verifies them unless that was done lately and the file is still the same.
+fn read_file(
+    file: &File,
+    blobs: &Blobs,
+    blob: &Blob,
+    chunks: &Chunks,
+    offset: u64,
+    length: usize,
+) -> Result<Bytes, BlobError> {
+    let (verified, clock) = (&blobs.verified, &blobs.calls.clock);
+    let indexes = offset / CHUNK..(offset + length as u64).div_ceil(CHUNK);
+    let before = Identity::of(file).map_err(BlobError::ReadFile)?;
+    let known = verified.has(blob, before, indexes.clone(), clock);
     let mut piece = vec![0; length];
     file.read_exact_at(&mut piece, offset).map_err(BlobError::ReadFile)?;
+    if known && Identity::of(file).is_ok_and(|after| after == before) {
+        return Ok(piece.into());
+    }
     chunks.verify(offset, &piece)?;
+    verified.note(blob, before, indexes, clock);
     Ok(piece.into())
 }

@@ -1,30 +1,37 @@
 //! Storing a stream: hashed on the way, completed only when digest and length are those announced.
 //!
-//! The memory of one write is one part. Every way out but success aborts what was begun; a future that is
-//! dropped leaves at most a staging file or an unfinished upload, which nothing can address.
-
-use std::time::Duration;
+//! What fits into one part is one object put at once; what does not is an upload in parts ([`super::parts`]).
+//! Every way out but success aborts what was begun; a future that is dropped leaves at most a staging file or
+//! an unfinished upload, which nothing can address (a bucket's lifecycle rule removes those).
 
 use bytes::{Bytes, BytesMut};
-use object_store::{MultipartUpload, PutMode, PutMultipartOptions};
+use object_store::PutMode;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::{Blob, BlobError, BlobKey, Blobs, CHUNK};
+use super::parts::COMPLETE_LIMIT;
+use super::{Blob, BlobError, BlobKey, Blobs, CHUNK, not_written};
 use crate::model::{Digest, DigestHasher};
+use crate::storage::calls::Reach;
 
-/// The length of a part in bytes; what is longer goes up in several. A multiple of [`CHUNK`], so that no
-/// chunk lies in two parts, and above the 5 MiB that S3 wants. Tests use small ones, to have several cheaply.
-const PART: usize = if cfg!(test) { 512 * 1024 } else { 8 * 1024 * 1024 };
+const MIB: u64 = 1024 * 1024;
 
-/// How long storing one part may take.
-const PART_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long completing may take: a local disk flushes the whole file then.
-const COMPLETE_LIMIT: Duration = Duration::from_secs(600);
+/// The length of parts, which is a multiple of [`CHUNK`], so that no chunk lies in two parts. On a bucket it
+/// is above the 5 MiB that S3 wants, equal for all parts but the last (R2 wants that), and such that 10,000 parts
+/// are enough. On a disk, parts are small, so that one is still in the processor's cache when it is hashed
+/// and written. Tests use small ones, to have several cheaply.
+fn part_length(reach: Reach, size: u64) -> u64 {
+    match reach {
+        _ if cfg!(test) && size < 4 * MIB => 2 * CHUNK,
+        Reach::Near => 2 * MIB,
+        Reach::Far if size < 4096 * MIB => 8 * MIB,
+        Reach::Far => size.div_ceil(10_000).next_multiple_of(MIB).max(16 * MIB),
+    }
+}
 
 impl Blobs {
     /// Stores what the reader gives. `start` is the last catalog record when the caller's session began.
-    /// The reader's own delays are the caller's to bound.
+    /// The reader's own delays are the caller's to bound, and it should be a file or memory: a part that is
+    /// being read holds its place in the memory of all uploads.
     ///
     /// # Errors
     /// When the bytes are not those announced, or could not be read or stored. Nothing is visible then.
@@ -36,16 +43,18 @@ impl Blobs {
         start: u64,
     ) -> Result<Blob, BlobError> {
         let key = BlobKey { start, random: self.entropy.next() };
-        let mut intake = Intake { reader, digest, size, taken: 0, hashes: Hashes::default() };
+        let part = part_length(self.calls.reach, size);
+        let mut intake = Intake { reader, digest, size, taken: 0, part };
         let blob = Blob { digest, key, size, chunks: None };
-        if size > PART as u64 {
+        if size > part {
             return self.put_parts(&mut intake, blob).await;
         }
-        let bytes = intake.part().await?;
-        intake.hashes.add(&bytes).await?;
-        let blob = self.seal(&mut intake, blob).await?;
-        let put = self.calls.put(COMPLETE_LIMIT, &blob.path(), bytes, PutMode::Overwrite).await;
-        put.map_err(BlobError::Write)?;
+        let part = self.next_part(&mut intake).await?;
+        intake.expect_end().await?;
+        let mut hashes = Hashes::default();
+        hashes.add(&part.bytes).await?;
+        let blob = self.seal(hashes, blob).await?;
+        self.put_object(&blob.path(), &part.bytes).await?;
         Ok(blob)
     }
 
@@ -58,49 +67,8 @@ impl Blobs {
         self.put(&mut reader, Digest::of(bytes), bytes.len() as u64, start).await
     }
 
-    async fn put_parts(&self, intake: &mut Intake<'_>, blob: Blob) -> Result<Blob, BlobError> {
-        let path = blob.path();
-        let upload = self.calls.store.put_multipart_opts(&path, PutMultipartOptions::default());
-        let upload = self.calls.within(PART_LIMIT, "begin", &path, upload).await;
-        let mut upload = upload.map_err(BlobError::Write)?;
-        let filled = self.fill(&mut *upload, intake, blob).await;
-        if filled.is_err() {
-            // What failed is worth more than how the cleaning went.
-            if let Err(error) = self.calls.within(PART_LIMIT, "abort", &path, upload.abort()).await {
-                tracing::debug!(key = %path, %error, "an upload could not be aborted");
-            }
-        }
-        filled
-    }
-
-    async fn fill(
-        &self,
-        upload: &mut dyn MultipartUpload,
-        intake: &mut Intake<'_>,
-        blob: Blob,
-    ) -> Result<Blob, BlobError> {
-        let path = blob.path();
-        loop {
-            let part = intake.part().await?;
-            if part.is_empty() {
-                break;
-            }
-            let stored = upload.put_part(part.clone().into());
-            let stored = self.calls.within(PART_LIMIT, "write a part of", &path, stored);
-            let (stored, hashed) = futures::join!(stored, intake.hashes.add(&part));
-            stored.map_err(BlobError::Write)?;
-            hashed?;
-        }
-        let blob = self.seal(intake, blob).await?;
-        let completed = self.calls.within(COMPLETE_LIMIT, "complete", &path, upload.complete()).await;
-        completed.map_err(BlobError::Write)?;
-        Ok(blob)
-    }
-
     /// Checks that the bytes taken in are the ones announced, and stores their list of chunk digests.
-    async fn seal(&self, intake: &mut Intake<'_>, blob: Blob) -> Result<Blob, BlobError> {
-        intake.expect_end().await?;
-        let hashes = std::mem::take(&mut intake.hashes);
+    pub(super) async fn seal(&self, hashes: Hashes, blob: Blob) -> Result<Blob, BlobError> {
         let found = hashes.whole.finish();
         if found != blob.digest {
             return Err(BlobError::WrongDigest { expected: blob.digest, found });
@@ -110,25 +78,40 @@ impl Blobs {
         }
         let list = Bytes::from(hashes.chunks);
         let blob = Blob { chunks: Some(Digest::of(&list)), ..blob };
-        let put = self.calls.put(PART_LIMIT, &blob.chunks_path(), list, PutMode::Overwrite).await;
-        put.map_err(BlobError::Write)?;
+        self.put_object(&blob.chunks_path(), &list).await?;
         Ok(blob)
+    }
+
+    /// Writes a whole object. Its key is nobody else's, so it may be written twice.
+    async fn put_object(&self, path: &object_store::path::Path, bytes: &Bytes) -> Result<(), BlobError> {
+        let put = || self.calls.put(COMPLETE_LIMIT, path, bytes.clone(), PutMode::Overwrite);
+        self.persist(put).await.map_err(not_written)
     }
 }
 
 /// The bytes on their way in.
-struct Intake<'a> {
+pub(super) struct Intake<'a> {
     reader: &'a mut (dyn AsyncRead + Send + Unpin),
     digest: Digest,
     size: u64,
     taken: u64,
-    hashes: Hashes,
+    part: u64,
 }
 
 impl Intake<'_> {
+    /// Whether announced bytes are still to come.
+    pub(super) fn is_open(&self) -> bool {
+        self.taken < self.size
+    }
+
+    /// The length of the next part.
+    pub(super) fn next_length(&self) -> u64 {
+        (self.size - self.taken).min(self.part)
+    }
+
     /// The next part, full or the last; empty when all announced bytes have come.
-    async fn part(&mut self) -> Result<Bytes, BlobError> {
-        let length = usize::try_from(self.size - self.taken).unwrap_or(PART).min(PART);
+    pub(super) async fn part(&mut self) -> Result<Bytes, BlobError> {
+        let length = usize::try_from(self.next_length()).unwrap_or(usize::MAX);
         let mut part = BytesMut::with_capacity(length);
         let mut limited = (&mut *self.reader).take(length as u64);
         while part.len() < length {
@@ -143,7 +126,7 @@ impl Intake<'_> {
     }
 
     /// Fails when more bytes come than announced.
-    async fn expect_end(&mut self) -> Result<(), BlobError> {
+    pub(super) async fn expect_end(&mut self) -> Result<(), BlobError> {
         let read = self.reader.read(&mut [0]).await;
         let read = read.map_err(|source| BlobError::Source { digest: self.digest, source })?;
         self.taken += read as u64;
@@ -157,14 +140,14 @@ impl Intake<'_> {
 
 /// The digest of all bytes and those of the chunks.
 #[derive(Default)]
-struct Hashes {
+pub(super) struct Hashes {
     whole: DigestHasher,
     chunks: Vec<u8>,
 }
 
 impl Hashes {
     /// Adds a part, on two blocking threads, so that the two passes over it run side by side.
-    async fn add(&mut self, part: &Bytes) -> Result<(), BlobError> {
+    pub(super) async fn add(&mut self, part: &Bytes) -> Result<(), BlobError> {
         if part.len() as u64 <= CHUNK {
             self.whole.update(part);
             self.chunks.extend(chunk_digests(part));
