@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod control;
 pub mod lease;
 pub mod local;
+pub mod probe;
 pub mod publish;
 pub mod records;
 mod snapshots;

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::model::ErrorClass;
 
 pub use credentials::{CredentialsError, S3Credentials, Secret};
+pub(super) use diagnose::status;
 
 use transport::{Connector, Seen};
 
