@@ -112,18 +112,15 @@ async fn from_snapshot<S: State>(
 /// The numbers of all snapshots, the newest first.
 pub(super) async fn snapshots(site: &Site, names: &Names) -> Result<Vec<u64>, LogError> {
     let listed = site.calls.list(&names.snap.into(), None).try_collect::<Vec<_>>().await;
-    let mut seqs: Vec<u64> = listed
-        .map_err(LogError::Read)?
-        .iter()
-        .filter_map(|meta| meta.location.filename()?.parse().ok())
-        .collect();
+    let mut seqs: Vec<u64> =
+        listed.map_err(LogError::Read)?.iter().filter_map(|meta| meta.key.filename()?.parse().ok()).collect();
     seqs.sort_unstable_by(|a, b| b.cmp(a));
     Ok(seqs)
 }
 
 /// Reads a snapshot; none, with a word in the log, where it cannot be used.
 async fn read_snapshot<S: State>(site: &Site, names: &Names, registry: &str, seq: u64) -> Option<View<S>> {
-    let why = match site.calls.bulk().read_small(&names.snapshot(seq), snapshot::LIMIT).await {
+    let why = match site.calls.read_data(&names.snapshot(seq), snapshot::LIMIT).await {
         Ok(Some(bytes)) => match snapshot::decode(&bytes, registry, seq) {
             Ok(view) => return Some(view),
             Err(why) => why,
@@ -177,10 +174,10 @@ async fn near(site: &Site, names: &Names, tail: u64) -> Result<Option<u64>, LogE
 /// The lowest record above a number.
 async fn first_after(site: &Site, names: &Names, tail: u64) -> Result<Option<u64>, LogError> {
     let offset = names.record(tail);
-    let mut later = site.calls.list(&names.log.into(), Some(&offset));
+    let mut later = std::pin::pin!(site.calls.list(&names.log.into(), Some(&offset)));
     let mut lowest: Option<u64> = None;
     while let Some(meta) = later.try_next().await.map_err(LogError::Read)? {
-        if let Some(seq) = meta.location.filename().and_then(|name| name.parse::<u64>().ok()) {
+        if let Some(seq) = meta.key.filename().and_then(|name| name.parse::<u64>().ok()) {
             lowest = Some(lowest.map_or(seq, |lowest| lowest.min(seq)));
         }
         if lowest == Some(tail + 1) {

@@ -6,6 +6,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use object_store::PutMode;
+
 use super::hint::{self, Hint};
 use super::log::{Access, Log};
 use super::snapshot::{self, Point};
@@ -20,6 +22,9 @@ const KEPT: usize = 3;
 
 /// How seldom the hint is written: stores limit writes to one key.
 const HINT_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long writing a snapshot may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is to be written when there is time.
 pub(super) struct Due<S> {
@@ -98,7 +103,7 @@ impl<S: State> Log<S> {
         let Some(bytes) = snapshot::encode(self.registry(), point) else { return Ok(()) };
         let key = self.names.snapshot(point.seq);
         // The same state may have been written before: a create that loses to its like has done its work.
-        if let Err(error) = self.site.calls.bulk().create(&key, bytes).await
+        if let Err(error) = self.site.calls.put(LIMIT, &key, bytes, PutMode::Create).await
             && !matches!(self.site.calls.head(&key).await, Ok(Some(_)))
         {
             return Err(LogError::Read(error));

@@ -9,13 +9,14 @@
 //! deleted, because deleting goes upwards. Otherwise what was written is a ghost: nobody reads below the oldest
 //! record, and the next trimming takes it.
 
+use std::time::Duration;
+
 use futures::TryStreamExt as _;
-use object_store::ObjectMeta;
 
 use super::log::Log;
 use super::{LogError, RECORD_LIMIT, State, load};
 use crate::model::Digest;
-use crate::storage::calls::CallError;
+use crate::storage::calls::{CallError, Listed};
 
 /// How often the record before is asked for before its fate is left unknown.
 const READS: usize = 3;
@@ -38,24 +39,24 @@ impl<S: State> Log<S> {
         let Some(retention) = self.names.retention else { return Ok(Trimmed::default()) };
         let Some(floor) = self.floor().await? else { return Ok(Trimmed::default()) };
         let listed = self.site.calls.list(&self.names.log.into(), None).try_collect::<Vec<_>>().await;
-        let mut records: Vec<(u64, ObjectMeta)> = listed
+        let mut records: Vec<(u64, Listed)> = listed
             .map_err(LogError::Read)?
             .into_iter()
-            .filter_map(|meta| Some((meta.location.filename()?.parse().ok()?, meta)))
+            .filter_map(|meta| Some((meta.key.filename()?.parse().ok()?, meta)))
             .filter(|(seq, _)| *seq > 0)
             .collect();
         records.sort_unstable_by_key(|(seq, _)| *seq);
-        let Some(now) = records.last().map(|(_, newest)| newest.last_modified) else {
+        let Some(now) = records.last().map(|(_, newest)| newest.modified) else {
             return Ok(Trimmed::default());
         };
         let mut trimmed = Trimmed { deleted: 0, left: records.len() as u64 };
         for pair in records.windows(2) {
             let [(seq, record), (_, successor)] = pair else { break };
-            let age = (now - successor.last_modified).to_std().unwrap_or_default();
+            let age = Duration::try_from(now.duration_since(successor.modified)).unwrap_or_default();
             if *seq >= floor || age < retention {
                 break;
             }
-            self.site.calls.delete(&record.location).await.map_err(LogError::Read)?;
+            self.site.calls.delete(&record.key).await.map_err(LogError::Read)?;
             trimmed.deleted += 1;
             trimmed.left -= 1;
         }
