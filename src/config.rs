@@ -1,12 +1,84 @@
 //! Typed settings, and the one place where the environment is read.
 //!
-//! `up` has built-in values; the file of `run --config` maps onto the same types.
+//! `up` has built-in values. `run` takes a file ([`RunSettings::load`]): YAML or JSON in our own format
+//! ([`run`]), or the install options that the documents of DC/OS describe, as they stand ([`options`]). Both
+//! become the same plain data ([`settings`]). All that is wrong with a file is reported together, each with line,
+//! place and what to write; unknown keys are faults.
+//!
+//! In our own format every value may stand elsewhere, as `{file: path}` or `{env: NAME}`, and relative paths go from
+//! the folder of the file.
+//!
+//! ```yaml
+//! name: dcos-registry                  # the service's id; its host inside the cluster follows from it
+//! aliases: [registry]                  # older names, accepted and not given out
+//! publicUrl: https://packages.example  # given out instead of that host
+//! listen: 0.0.0.0:8443                 # left out: the port from Marathon (PORT0), else 5080; with tls or allowPlain
+//!                                      # and a port from Marathon for all, else on loopback
+//! tls: {certificate: tls.pem, key: tls.key}
+//! allowPlain: false                    # the word that is needed to listen beyond loopback without tls
+//! auth: {tokens: {file: tokens}}       # one per line, at least 16 characters; the file may change
+//! storage:                             # exactly one of local, mountVolume and s3
+//!   local: {path: /var/lib/dcos-registry}
+//!   mountVolume: {containerPath: package-registry, pinnedHostname: agent1}   # in the sandbox of the Mesos task
+//!   s3:
+//!     bucket: my-bucket
+//!     path: my-path
+//!     endpoint: https://s3.example     # left out: Amazon's
+//!     region: us-east-1                # left out: that of the endpoint or of AWS_REGION, else us-east-1
+//!     pathStyle: true                  # left out: true except with Amazon
+//!     credentials: {file: credentials, profile: default}   # or environment, or instanceRole; left out:
+//!                                      # environment where AWS_ACCESS_KEY_ID is set, else instanceRole
+//!     ca: ca.pem
+//!   unsafeSingleWriter: false          # the word that nobody else writes to a bucket that cannot order writers
+//!   spool: /var/spool                  # where uploads are gathered; left out: beside local storage, else $TMPDIR
+//! marathon: {url: http://marathon.mesos:8080, ca: ca.pem}
+//! sources:
+//!   - name: platform
+//!     directory: manifests
+//!     interval: 60s
+//!     prune: false
+//!     allowEmpty: false
+//!     limits: {maxDeletions: 5, maxDeletionsPercent: 20}
+//!     allow: {appIds: [/]}
+//! ha:                                  # what is left out follows the ttl in proportion
+//!   ttl: 12s                           # longer than the deadline; below 1.4 x deadline is a warning
+//!   deadline: 8s                       # at least renew + 2 x leaseCallTimeout + margin
+//!   renew: 4s
+//!   poll: 2s
+//!   leaseCallTimeout: 1.5s
+//!   marathonWriteTimeout: 3s           # at most deadline - renew - margin
+//!   margin: 1s
+//! ```
 
+mod environment;
+mod file;
+mod ha;
+mod json;
+mod options;
+mod run;
+mod s3;
+mod settings;
+mod storage;
+mod target;
+mod tokens;
+mod values;
+
+pub use environment::Environment;
+pub use ha::HaSettings;
+pub use settings::{
+    Backend, MarathonSettings, RunSettings, S3Credentials, S3Keys, S3Settings, SourceSettings,
+    StorageSettings, TlsSettings,
+};
+pub use target::{BackendOptions, storage_from_cli};
+pub use tokens::{TokenSet, Tokens, TokensError};
+
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::controller::guard::Limits;
+use crate::model::{ErrorClass, Problem};
 
 /// Where `up` finds its manifests when nobody says.
 pub const QUICKSTART: &str = "manifests/quickstart";
@@ -43,6 +115,106 @@ pub enum ConfigError {
     /// An address that others can reach.
     #[error("{0} is reachable from outside, and there is no TLS here; listen on 127.0.0.1 or [::1]")]
     NotLoopback(SocketAddr),
+    /// The operating system refused.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A file that is no configuration.
+    #[error("{} is larger than {} bytes, which no configuration is", path.display(), file::LARGEST)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Binary data.
+    #[error("{} is no UTF-8 text; save it as UTF-8", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// All that is wrong with a file.
+    #[error("{} cannot be used:{}", path.display(), listed(problems))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, at least one, in the order of the lines.
+        problems: Vec<Problem>,
+    },
+    /// A back end that the command line names and that cannot be one.
+    #[error("{target}: {message} ({suggestion})")]
+    Backend {
+        /// The name.
+        target: String,
+        /// What is wrong.
+        message: String,
+        /// What to write.
+        suggestion: String,
+    },
+    /// Two places that say the same.
+    #[error("{option} is given beside {}; write it in there", path.display())]
+    OptionBesideFile {
+        /// The option.
+        option: &'static str,
+        /// The daemon's file.
+        path: PathBuf,
+    },
+    /// No storage, or two.
+    #[error("name one storage: s3://bucket/path, the path of a directory, or --config and the daemon's file")]
+    WhichStorage,
+}
+
+impl ConfigError {
+    /// What to do about it: a person must change something.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        ErrorClass::Stall
+    }
+
+    /// A stable word for metric labels and conditions.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoQuickstart => "NoQuickstart",
+            Self::DirInManifests { .. } => "DirInManifests",
+            Self::NotLoopback(_) => "NotLoopback",
+            Self::Read { .. } => "Read",
+            Self::TooLarge { .. } => "TooLarge",
+            Self::NotText { .. } => "NotText",
+            Self::Invalid { .. } => "Invalid",
+            Self::Backend { .. } => "Backend",
+            Self::OptionBesideFile { .. } => "OptionBesideFile",
+            Self::WhichStorage => "WhichStorage",
+        }
+    }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+    lines.concat()
+}
+
+/// What the command line of `run` says besides the file. It goes before what the file says.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--allow-plain`: listen beyond loopback without TLS.
+    pub allow_plain: bool,
+    /// `--tls-certificate` and `--tls-key`.
+    pub tls: Option<TlsSettings>,
+}
+
+impl RunSettings {
+    /// Reads the daemon's file, in either format.
+    ///
+    /// # Errors
+    /// When it cannot be read, or with all that is wrong with it.
+    pub fn load(path: &Path, environment: &Environment, overrides: &Overrides) -> Result<Self, ConfigError> {
+        file::load(path, environment, overrides)
+    }
 }
 
 /// The limits of the source that `up` watches: its manifests are the user's own folder on the user's own
@@ -91,9 +263,8 @@ pub fn outside_manifests(dir: &Path, manifests: &Path) -> Result<(), ConfigError
 
 /// The log filter from `DCOS_REGISTRY_LOG`, in the syntax of tracing's `EnvFilter`; warnings by default.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the module that the ban list points to")]
 pub fn log_filter() -> String {
-    std::env::var("DCOS_REGISTRY_LOG").unwrap_or_else(|_| "warn".to_owned())
+    Environment::process().get("DCOS_REGISTRY_LOG").unwrap_or_else(|| "warn".to_owned())
 }
 
 /// A variable of the environment; none where it is not set or no text.

@@ -6,21 +6,22 @@
 //! not known here (`bundle`, `render`); those stages ask a unit for the line of an option to report it.
 //!
 //! The way of the data: [`files`] picks the files, [`tree`] reads text into trees with lines, [`read`]
-//! makes units of them with the help of [`fields`], [`check`] looks at all units together.
+//! makes units of them with the help of [`fields`], [`check`] looks at all units together. The daemon's
+//! configuration (`config`) is read with [`tree`] and [`fields`] too, so that its faults look the same.
 
 mod app;
 mod check;
 mod document;
-mod fields;
+pub(crate) mod fields;
 mod files;
 mod graph;
 mod lines;
 mod package;
-mod path;
+pub(crate) mod path;
 mod read;
 mod scalar;
-mod spelling;
-mod tree;
+pub(crate) mod spelling;
+pub(crate) mod tree;
 
 pub use document::{
     AppSpec, DriftPolicy, Manifest, PackageSpec, Place, Presence, ServiceSpec, Spec, UnitDocument, Upkeep,

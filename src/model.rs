@@ -17,6 +17,7 @@ mod outcome;
 mod plan;
 mod problem;
 mod revision;
+mod secret;
 mod snapshot;
 mod spelling;
 mod unit;
@@ -40,6 +41,7 @@ pub use plan::{
 };
 pub use problem::Problem;
 pub use revision::{Epoch, Revision};
+pub use secret::Secret;
 pub use snapshot::{FileContent, Snapshot, SnapshotFile, SnapshotPath};
 pub use spelling::nearest;
 pub use unit::{UnitId, UnitKind};

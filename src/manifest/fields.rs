@@ -150,6 +150,11 @@ impl<'n> Fields<'n> {
         Some(Self { at, entries, meant: Vec::new() })
     }
 
+    /// Whether an unknown key was probably one of these.
+    pub fn meant(&self, keys: &[&str]) -> bool {
+        self.meant.iter().any(|meant| keys.contains(meant))
+    }
+
     fn locate(&self, entry: &'n Entry) -> Located<'n> {
         Located { node: &entry.value, line: entry.line, path: child_path(&self.at.path, &entry.key) }
     }

@@ -29,6 +29,13 @@ impl AppId {
         let group = group.trim_end_matches('/');
         self.as_str().strip_prefix(group).is_some_and(|rest| rest.starts_with('/'))
     }
+
+    /// The name under which DC/OS balances the service of this app inside the cluster: its segments without
+    /// the slashes, in the domain of the layer 4 load balancer (documents of the package registry).
+    #[must_use]
+    pub fn l4lb_host(&self) -> String {
+        format!("{}.marathon.l4lb.thisdcos.directory", self.as_str().replace('/', ""))
+    }
 }
 
 fn is_app_id(text: &str) -> bool {
@@ -58,6 +65,16 @@ mod tests {
         {
             assert!(AppId::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_host_of_a_service_is_its_path_without_slashes() {
+        let host = |id| AppId::absolute(id).unwrap().l4lb_host();
+        assert_eq!(host("dcos-registry"), "dcos-registry.marathon.l4lb.thisdcos.directory");
+        assert_eq!(
+            host("/my/custom/dcos-registry"),
+            "mycustomdcos-registry.marathon.l4lb.thisdcos.directory"
+        );
     }
 
     #[test]
