@@ -26,9 +26,10 @@ use object_store::prefix::PrefixStore;
 
 use super::calls::{CallError, Calls};
 use crate::clock::Clock;
+use crate::config::S3Settings;
 use crate::model::ErrorClass;
 
-pub use credentials::{CredentialsError, S3Credentials, Secret};
+pub use credentials::CredentialsError;
 pub(super) use diagnose::status;
 
 use transport::{Connector, Seen};
@@ -38,24 +39,6 @@ const DATA_RETRIES: usize = 2;
 
 /// After how long it does not.
 const RETRY_TIME: Duration = Duration::from_secs(20);
-
-/// Which bucket, where, and as whom.
-pub struct S3Settings {
-    /// The bucket's name.
-    pub bucket: String,
-    /// The prefix below which everything lies; empty for the whole bucket.
-    pub path: String,
-    /// The server, `http://host:port` or `https://host`; AWS itself where there is none.
-    pub endpoint: Option<String>,
-    /// The region that requests are signed for.
-    pub region: String,
-    /// Whether the bucket stands in the path of the URL (most servers) and not in the host name.
-    pub path_style: bool,
-    /// As whom.
-    pub credentials: S3Credentials,
-    /// A file of PEM certificates that are trusted besides the system's.
-    pub ca: Option<PathBuf>,
-}
 
 /// How long the two clients wait.
 #[derive(Debug, Clone, Copy)]

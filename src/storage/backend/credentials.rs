@@ -16,54 +16,11 @@ use object_store::CredentialProvider;
 use object_store::StaticCredentialProvider;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
 
-use crate::config;
+use crate::config::{Environment, S3Credentials, S3Keys};
 use crate::model::ErrorClass;
 
 /// The most that is read of a credentials file, in bytes.
 const LIMIT: u64 = 1024 * 1024;
-
-/// Text that is never shown.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret in.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for those who send it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-/// As whom a bucket is used.
-#[derive(Clone)]
-pub enum S3Credentials {
-    /// A profile of an AWS credentials file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The profile; `default` where the user names none.
-        profile: String,
-    },
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
-    Environment,
-    /// The role of the machine, by its metadata service.
-    InstanceRole,
-    /// These keys.
-    Static {
-        /// The access key.
-        access_key_id: String,
-        /// The secret key.
-        secret_access_key: Secret,
-        /// The session token of temporary keys.
-        session_token: Option<Secret>,
-    },
-}
 
 /// Credentials that are not there.
 #[derive(Debug, thiserror::Error)]
@@ -107,12 +64,12 @@ pub enum CredentialsError {
         /// What is missing.
         name: &'static str,
     },
-    /// The environment lacks a variable.
-    #[error("{name} is not set; set it, or name a credentials file or the instance role as credentials")]
-    Unset {
-        /// The variable.
-        name: &'static str,
-    },
+    /// The environment has no keys.
+    #[error(
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set; set them, or name a credentials file or the \
+         instance role as credentials"
+    )]
+    Unset,
 }
 
 impl CredentialsError {
@@ -130,7 +87,7 @@ impl CredentialsError {
             Self::Syntax { .. } => "CredentialsSyntax",
             Self::NoProfile { .. } => "NoProfile",
             Self::Incomplete { .. } => "ProfileIncomplete",
-            Self::Unset { .. } => "CredentialsUnset",
+            Self::Unset => "CredentialsUnset",
         }
     }
 }
@@ -149,24 +106,14 @@ pub(super) fn provider(
     let keys = match credentials {
         S3Credentials::InstanceRole => return Ok(None),
         S3Credentials::File { path, profile } => return Ok(Some(Arc::new(FileKeys::open(path, profile)?))),
-        S3Credentials::Environment => environment()?,
-        S3Credentials::Static { access_key_id, secret_access_key, session_token } => AwsCredential {
-            key_id: access_key_id.clone(),
-            secret_key: secret_access_key.reveal().to_owned(),
-            token: session_token.as_ref().map(|token| token.reveal().to_owned()),
-        },
+        S3Credentials::Environment => S3Keys::of(&Environment::process()).ok_or(CredentialsError::Unset)?,
+        S3Credentials::Static(keys) => keys.clone(),
     };
-    Ok(Some(Arc::new(StaticCredentialProvider::new(keys))))
-}
-
-fn environment() -> Result<AwsCredential, CredentialsError> {
-    let optional = |name| config::environment(name).filter(|value| !value.is_empty());
-    let needed = |name| optional(name).ok_or(CredentialsError::Unset { name });
-    Ok(AwsCredential {
-        key_id: needed("AWS_ACCESS_KEY_ID")?,
-        secret_key: needed("AWS_SECRET_ACCESS_KEY")?,
-        token: optional("AWS_SESSION_TOKEN"),
-    })
+    Ok(Some(Arc::new(StaticCredentialProvider::new(AwsCredential {
+        key_id: keys.id,
+        secret_key: keys.secret.expose().to_owned(),
+        token: keys.token.map(|token| token.expose().to_owned()),
+    }))))
 }
 
 /// What makes a file another one.

@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::config::{S3Credentials, S3Keys};
+use crate::model::Secret;
 use crate::workers::Workers;
 
 pub(in crate::storage) fn settings(endpoint: &str) -> S3Settings {
@@ -16,11 +18,12 @@ pub(in crate::storage) fn settings(endpoint: &str) -> S3Settings {
         endpoint: Some(endpoint.to_owned()),
         region: "us-east-1".into(),
         path_style: true,
-        credentials: S3Credentials::Static {
-            access_key_id: "test".into(),
-            secret_access_key: Secret::new("testsecret"),
-            session_token: None,
-        },
+        credentials: S3Credentials::Static(S3Keys {
+            id: "test".into(),
+            secret: Secret::new("testsecret"),
+            token: None,
+        }),
+        allow_http: true,
         ca: None,
     }
 }
@@ -163,11 +166,12 @@ pub(in crate::storage) fn real(name: &str) -> Option<S3Settings> {
     Some(S3Settings {
         bucket: word("bucket"),
         path: format!("{name}-{}", crate::clock::Entropy::system().nonce()),
-        credentials: S3Credentials::Static {
-            access_key_id: word("accessKey"),
-            secret_access_key: Secret::new(word("secretKey")),
-            session_token: None,
-        },
+        credentials: S3Credentials::Static(S3Keys {
+            id: word("accessKey"),
+            secret: Secret::new(word("secretKey")),
+            token: None,
+        }),
+        allow_http: true,
         ..settings(&word("endpoint"))
     })
 }
