@@ -64,7 +64,7 @@ async fn http_2_is_not_spoken() {
     assert!(answer.starts_with("HTTP/1.1 400") || answer.is_empty(), "{answer}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn connections_beyond_the_limit_wait_for_a_place() {
     let (gate, arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (waits, tells) = (Arc::clone(&gate), Arc::clone(&arrived));
@@ -82,7 +82,8 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     arrived.notified().await;
     let mut second = TcpStream::connect(running.address).await.unwrap();
     second.write_all(request).await.unwrap();
-    assert_eq!(running.workers.running()["http-connection"], 1);
+    let early = Clock::system().timeout(HEAD / 2, arrived.notified()).await;
+    assert!(early.is_err(), "the second one is served beside the first one");
     gate.notify_one();
     assert!(whole(&mut first).await.starts_with("HTTP/1.1 200"));
     drop(first);
@@ -127,7 +128,7 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     clock.timeout(UNREAD * 3, ended).await.expect("the connection is still there");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_runs_is_finished_when_it_stops_and_what_hangs_is_cut() {
     let (gate, arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (waits, tells) = (Arc::clone(&gate), Arc::clone(&arrived));
@@ -145,6 +146,8 @@ async fn what_runs_is_finished_when_it_stops_and_what_hangs_is_cut() {
     arrived.notified().await;
     let stop = running.workers.stop_signal();
     stop.cancel();
+    Clock::system().sleep(GRACE / 2).await;
+    assert!(!running.workers.running().contains_key("http"), "nobody is let in any more");
     gate.notify_one();
     let answer = whole(&mut client).await;
     assert!(answer.ends_with("done"), "{answer}");
