@@ -119,8 +119,8 @@ async fn nothing_is_changed_from_outside_on_any_path_by_any_method() {
 #[tokio::test]
 async fn a_route_is_closed_without_a_word() {
     // As router() builds it: routes first, the layer last.
-    let routes = Router::new().route("/later", post(async || "changed"));
-    let router = access::protect(routes, Access::loopback_only());
+    let later = Router::new().route("/later", post(async || "changed"));
+    let router = access::protect(later, Access::loopback_only());
     let door = Door { service: TowerToHyperService::new(router), _folder: tempfile::tempdir().unwrap() };
     let asked = |peer| Asked { peer, method: "POST", path: "/later", headers: &[HOST] };
     assert_eq!(door.ask(&asked(REMOTE)).await.status(), 403);

@@ -36,7 +36,7 @@ impl Running {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = clock.timeout(LIMIT, lines.next_line()).await.expect("it says nothing").unwrap().unwrap();
+        let first = clock.timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
         let url = first.split_whitespace().nth(1).unwrap().to_owned();
         dcos_registry::marathon::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().unwrap();
@@ -90,7 +90,7 @@ impl Running {
     async fn stop(mut self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
-        let status = self.clock.timeout(LIMIT, self.child.wait()).await.expect("it does not end").unwrap();
+        let status = self.clock.timeout(LIMIT, self.child.wait()).await.unwrap().unwrap();
         assert_eq!(status.code(), Some(0));
         assert_eq!(self.processes(), []);
     }
