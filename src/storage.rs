@@ -20,6 +20,7 @@ pub mod probe;
 pub mod publish;
 pub mod records;
 mod snapshots;
+pub mod space;
 
 mod calls;
 mod documents;

@@ -113,19 +113,19 @@ pub enum BackendError {
     #[error("there is no {place}; create it or correct its name")]
     NoBucket {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// The server's words.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// The server does not know the key, or the signature is wrong.
     #[error("{place} refuses the credentials; check access key, secret key and session token")]
     WrongCredentials {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// The server's words.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// The server knows who we are, and that is not enough.
     #[error(
@@ -134,57 +134,57 @@ pub enum BackendError {
     )]
     Denied {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// The server's words.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// Nobody answers there.
     #[error("cannot reach {place}; check the endpoint, its port and the network")]
     Unreachable {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// What happened.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// The server's certificate is signed by nobody that is trusted, or does not fit.
     #[error("the certificate of {place} is not trusted; name a file with the signer's certificate as `ca`")]
     Untrusted {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// What happened.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// The bucket lies in another region, or behind another endpoint.
     #[error("{place} is served elsewhere{}; set `region` and `endpoint` to those of the bucket", expected.as_ref().map(|region| format!(" (region {region})")).unwrap_or_default())]
     Elsewhere {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// The region that the server named.
         expected: Option<String>,
         /// The server's words.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// The clocks are too far apart for signatures.
     #[error("the clock of this machine differs too much from that of {place}; set it right (NTP)")]
     ClockSkew {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// The server's words.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// It answers in a way that nobody expected.
     #[error("{place} cannot be used")]
     Unusable {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// What happened.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// It has an object under every name: a web page, not a store.
     #[error(
@@ -192,7 +192,7 @@ pub enum BackendError {
     )]
     NotAStore {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
     },
     /// It holds something that is not ours.
     #[error(
@@ -200,7 +200,7 @@ pub enum BackendError {
     )]
     NotOurs {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// One of the keys that do not belong there.
         found: String,
     },
@@ -208,7 +208,7 @@ pub enum BackendError {
     #[error("{place} was written by a newer version (it holds {found:?}); use that version")]
     NewerFormat {
         /// Which.
-        place: Place,
+        place: Arc<Place>,
         /// The key that says so.
         found: String,
     },
@@ -265,7 +265,7 @@ impl BackendError {
 pub struct Bucket {
     control: Arc<dyn ObjectStore>,
     data: Arc<dyn ObjectStore>,
-    place: Place,
+    place: Arc<Place>,
     waits: Waits,
     seen: Arc<Seen>,
 }
@@ -279,17 +279,17 @@ impl Bucket {
         let endpoint = settings.endpoint.as_deref().map(endpoint).transpose()?;
         let path = Path::parse(settings.path.trim_matches('/'))
             .map_err(|_| BackendError::Path(settings.path.clone()))?;
-        let place = Place {
+        let place = Arc::new(Place {
             endpoint: endpoint.clone().unwrap_or_else(|| format!("AWS {}", settings.region)),
             bucket: settings.bucket.clone(),
             path: path.to_string(),
-        };
+        });
         let seen = Arc::new(Seen::default());
         let plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
         let roots = transport::roots(settings.ca.as_deref())?;
         let client = |connect, silence, whole| {
             let limits = transport::Limits { connect, silence, whole };
-            Connector::new(&roots, plain, limits, Arc::clone(&seen)).map_err(BackendError::Setup)
+            Connector::new(&roots, plain, &limits, Arc::clone(&seen)).map_err(BackendError::Setup)
         };
         let data = client(waits.data_connect, Some(waits.data_silence), None)?;
         let control = client(waits.control_connect, None, Some(waits.control))?;

@@ -32,7 +32,7 @@ const LOCK: &str = "lock";
 const KNOWN: [&str; 4] = [LOCK, "marathon", "lost+found", "v1"];
 
 /// What may stand in a `v1` without a marker.
-const KNOWN_INSIDE: [&str; 3] = ["catalog", "control", "blobs"];
+const KNOWN_INSIDE: [&str; 7] = ["blobs", "cache", "catalog", "control", "instances", "probe", "uploads"];
 
 /// A directory that cannot serve as storage. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]

@@ -223,15 +223,18 @@ impl Probe {
     /// When it could not be carried out. That a store does not keep what is needed is no error: see
     /// [`ProbeReport::verdict`].
     pub async fn at_start(&self) -> Result<Probed, ProbeError> {
-        self.bounded(SHORT_LIMIT, async {
-            let now = self.now().await?;
-            if let Some(report) = self.kept(now).await? {
-                return Ok(Probed { report, kept: true });
-            }
-            let report = ProbeReport { rows: self.short().await };
-            self.keep(&report).await?;
-            Ok(Probed { report, kept: false })
-        })
+        self.bounded(
+            SHORT_LIMIT,
+            Box::pin(async {
+                let now = self.now().await.map_err(ProbeError::Call)?;
+                if let Some(report) = self.kept(now).await? {
+                    return Ok(Probed { report, kept: true });
+                }
+                let report = ProbeReport { rows: self.short().await };
+                self.keep(&report).await?;
+                Ok(Probed { report, kept: false })
+            }),
+        )
         .await
     }
 
@@ -240,14 +243,16 @@ impl Probe {
     /// # Errors
     /// As [`Probe::at_start`].
     pub async fn long(&self) -> Result<ProbeReport, ProbeError> {
-        self.bounded(LONG_LIMIT, async {
-            let now = self.now().await?;
-            let mut rows = self.short().await;
-            rows.extend(self.more(now).await);
-            let report = ProbeReport { rows };
-            self.keep(&report).await?;
-            Ok(report)
-        })
+        self.bounded(
+            LONG_LIMIT,
+            Box::pin(async {
+                let mut rows = self.short().await;
+                rows.extend(self.more().await);
+                let report = ProbeReport { rows };
+                self.keep(&report).await?;
+                Ok(report)
+            }),
+        )
         .await
     }
 
@@ -266,13 +271,13 @@ impl Probe {
     }
 
     /// The store's own time.
-    async fn now(&self) -> Result<Timestamp, ProbeError> {
+    async fn now(&self) -> Result<Timestamp, CallError> {
         let key = self.key("now");
         let written = async || {
             self.calls.overwrite(&key, Bytes::from_static(b"now")).await?;
             self.calls.head(&key).await
         };
-        let found = again(&self.calls.clock, written).await.map_err(ProbeError::Call)?;
+        let found = again(&self.calls.clock, written).await?;
         // A store that does not show what was just written fails the probe itself.
         Ok(found.map(|listed| listed.modified).unwrap_or_default())
     }

@@ -4,9 +4,11 @@
 //! missing bucket as a missing object; so a list is asked for, and its error is read as text. Codes are those
 //! of "Error responses" in the Amazon S3 API Reference, which other servers use too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use object_store::Error;
 use object_store::path::Path;
 
 use super::{BackendError, Bucket, Place};
@@ -57,14 +59,14 @@ impl Bucket {
             Ok(answer) => answer,
             Err(source) => {
                 let late = CallError::Late { action: "list", key: "v1".into(), source };
-                Err(BackendError::Unreachable { place: self.place.clone(), source: late })
+                Err(BackendError::Unreachable { place: self.place.clone(), source: Box::new(late) })
             }
         }
     }
 }
 
 /// Looks at the first keys of the store, those behind `v1/`, and those in it.
-pub(super) async fn look(calls: &Calls, place: &Place) -> Result<bool, BackendError> {
+pub(super) async fn look(calls: &Calls, place: &Arc<Place>) -> Result<bool, BackendError> {
     let failed = |error| BackendError::of(place, error);
     let root = Path::default();
     // In the order of keys, `v1/~` comes after everything that we write.
@@ -111,12 +113,16 @@ fn is_layout(name: &str) -> bool {
 
 impl BackendError {
     /// What a failed call means.
-    pub(super) fn of(place: &Place, source: CallError) -> Self {
-        let place = place.clone();
+    pub(super) fn of(place: &Arc<Place>, source: CallError) -> Self {
+        let place = Arc::clone(place);
         let words: Vec<_> = causes(&source).map(ToString::to_string).collect();
         let words = words.join("\n");
         let says = |codes: &[&str]| codes.iter().any(|code| words.contains(code));
         let status = status(&words);
+        let unreachable = matches!(source, CallError::Late { .. }) || says_unreachable(&source);
+        let denied = status == Some(403)
+            || matches!(&source, CallError::Failed { source: Error::PermissionDenied { .. }, .. });
+        let source = Box::new(source);
         if says(&["NoSuchBucket"]) || status == Some(404) {
             Self::NoBucket { place, source }
         } else if says(&["RequestTimeTooSkewed"]) {
@@ -126,16 +132,11 @@ impl BackendError {
             Self::Elsewhere { place, expected, source }
         } else if says(&WRONG_KEYS) || status == Some(401) {
             Self::WrongCredentials { place, source }
-        } else if status == Some(403)
-            || matches!(
-                &source,
-                CallError::Failed { source: object_store::Error::PermissionDenied { .. }, .. }
-            )
-        {
+        } else if denied {
             Self::Denied { place, source }
         } else if says(&UNTRUSTED) {
             Self::Untrusted { place, source }
-        } else if matches!(source, CallError::Late { .. }) || says_unreachable(&source) {
+        } else if unreachable {
             Self::Unreachable { place, source }
         } else {
             Self::Unusable { place, source }

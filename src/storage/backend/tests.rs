@@ -132,7 +132,7 @@ fn settings_that_cannot_be_used_are_named() {
 
 #[tokio::test]
 async fn a_bucket_with_something_else_in_it_is_refused() {
-    let place = Place { endpoint: "x".into(), bucket: "b".into(), path: String::new() };
+    let place = Arc::new(Place { endpoint: "x".into(), bucket: "b".into(), path: String::new() });
     let look = async |keys: &[&str]| {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let calls = Calls::split(Arc::clone(&store), store, Duration::from_secs(5), Clock::system());

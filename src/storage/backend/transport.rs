@@ -52,7 +52,7 @@ impl Connector {
     pub(super) fn new(
         roots: &[Certificate],
         plain: bool,
-        limits: Limits,
+        limits: &Limits,
         seen: Arc<Seen>,
     ) -> Result<Self, Cause> {
         install_tls_provider();

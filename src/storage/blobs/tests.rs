@@ -250,7 +250,7 @@ impl Troubled {
     /// Gives small frames of the bytes, and trouble after 300,000 of them.
     fn spoil(
         &self,
-        bytes: bytes::Bytes,
+        bytes: &bytes::Bytes,
     ) -> futures::stream::BoxStream<'static, object_store::Result<bytes::Bytes>> {
         let frame = |from: usize| bytes.slice(from..bytes.len().min(from + 10_000));
         let mut frames: Vec<_> = (0..bytes.len()).step_by(10_000).map(|from| Ok(frame(from))).collect();
@@ -304,7 +304,7 @@ impl ObjectStore for Troubled {
         let result = self.inner.get_opts(key, options).await?;
         let (meta, range, attributes, extensions) =
             (result.meta.clone(), result.range.clone(), result.attributes.clone(), result.extensions.clone());
-        let payload = GetResultPayload::Stream(self.spoil(result.bytes().await?));
+        let payload = GetResultPayload::Stream(self.spoil(&result.bytes().await?));
         Ok(GetResult { payload, meta, range, attributes, extensions })
     }
 
@@ -431,7 +431,8 @@ async fn many_uploads_share_little_memory_and_all_end() {
 #[tokio::test]
 async fn a_real_bucket_takes_and_gives_blobs() {
     let Some(settings) = crate::storage::backend::tests::real("blobs") else { return };
-    let bucket = crate::storage::backend::Bucket::new(&settings, Default::default()).unwrap();
+    let bucket =
+        crate::storage::backend::Bucket::new(&settings, crate::storage::backend::Waits::default()).unwrap();
     let blobs = Blobs::new(bucket.calls(Clock::system()), Entropy::system());
     let good = noise(30_000_000, 5);
     let blob = blobs.put_bytes(&good, 0).await.unwrap();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use jiff::Timestamp;
 use object_store::{GetOptions, GetRange, PutMode, PutMultipartOptions};
 
 use super::{Finding, Outcome, Probe, ProbeRow, SIDE_BY_SIDE, again, failed, passed};
@@ -31,14 +30,14 @@ const MEASURED: usize = 50;
 const SKEW: i64 = 300;
 
 impl Probe {
-    pub(super) async fn more(&self, now: Timestamp) -> Vec<ProbeRow> {
+    pub(super) async fn more(&self) -> Vec<ProbeRow> {
         vec![
             self.row("list of many keys", self.many()).await,
             self.row("ranges", self.ranges()).await,
             self.row("upload in parts", self.parts()).await,
             self.row("abort of an upload", self.abort()).await,
             self.row("latency", self.latency()).await,
-            self.row("clocks", async { Ok(self.clocks(now)) }).await,
+            self.row("clocks", self.clocks()).await,
             self.row("leftovers of uploads", async { Ok(lifecycle()) }).await,
         ]
     }
@@ -149,18 +148,16 @@ impl Probe {
     }
 
     /// No decision rests on it; signatures do.
-    fn clocks(&self, now: Timestamp) -> Finding {
+    async fn clocks(&self) -> Result<Finding, CallError> {
+        let now = self.now().await?;
         let ahead = self.calls.clock.wall().duration_since(now).as_secs();
         let detail = match ahead {
             0 => "the same second".to_owned(),
             1.. => format!("this machine is {ahead} s ahead of the store"),
             _ => format!("this machine is {} s behind the store", ahead.saturating_neg()),
         };
-        if ahead.abs() > SKEW {
-            (Outcome::Warned, format!("{detail}; set the clock (NTP)"))
-        } else {
-            passed(detail)
-        }
+        let far = ahead.abs() > SKEW;
+        Ok(if far { (Outcome::Warned, format!("{detail}; set the clock (NTP)")) } else { passed(detail) })
     }
 }
 

@@ -282,6 +282,17 @@ async fn what_a_dead_probe_left_is_removed_and_what_a_living_one_writes_is_not()
     assert_eq!(keys(&store).await, ["v1/probe/living/x", RESULT]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_off_is_a_warning_and_refuses_nothing() {
+    let store = liar(Lie::None, Duration::ZERO);
+    let mut probe = probe(&store, "a");
+    probe.calls.clock = Clock::fixed(4_000_000_000_000);
+    let report = probe.long().await.unwrap();
+    let row = report.rows.iter().find(|row| row.name == "clocks").unwrap();
+    assert!(row.outcome == Outcome::Warned && row.detail.contains("ahead of the store"), "{row:?}");
+    assert_eq!(report.verdict(), Verdict::Shared);
+}
+
 #[test]
 fn a_report_is_a_table_and_json() {
     let row = |name: &str, outcome| ProbeRow { name: name.into(), outcome, detail: "words".into() };
