@@ -14,6 +14,7 @@ pub mod backend;
 pub mod blobs;
 pub mod catalog;
 pub mod control;
+pub mod gate;
 pub mod lease;
 pub mod local;
 pub mod probe;
@@ -24,6 +25,7 @@ pub mod space;
 
 mod calls;
 mod documents;
+mod open;
 
 #[cfg(test)]
 pub(crate) mod aging;
@@ -32,7 +34,7 @@ pub(crate) mod faults;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,13 +46,18 @@ use crate::clock::{Clock, Entropy};
 use crate::model::{Coordinate, ErrorClass};
 
 pub use calls::CallError;
+pub use open::Opening;
 
+use backend::BackendError;
 use blobs::{BlobError, Blobs};
 use calls::Calls;
 use catalog::Catalog;
 use control::Control;
 use documents::Documents;
+use gate::Gate;
 use local::{DirectoryLock, LocalError};
+use open::Admission;
+use probe::ProbeError;
 use records::{Access, LogError, Site};
 
 /// The storage of one registry.
@@ -62,6 +69,11 @@ pub struct Storage {
     /// The controller's books.
     pub control: Control,
     documents: Documents,
+    gate: Gate,
+    admission: Option<Admission>,
+    directory: Option<PathBuf>,
+    clock: Clock,
+    entropy: Entropy,
     /// Held for as long as this storage may write.
     lock: Option<DirectoryLock>,
 }
@@ -72,6 +84,21 @@ pub enum StorageError {
     /// The directory cannot be used.
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// The bucket cannot be used.
+    #[error(transparent)]
+    Bucket(#[from] BackendError),
+    /// Whether the bucket can be used could not be found out.
+    #[error("cannot find out whether the bucket can be used")]
+    Probe(#[source] ProbeError),
+    /// The bucket does not keep what is needed.
+    #[error(
+        "this bucket cannot be used as storage: {reason}; use another server, or promise with unsafeSingleWriter \
+         that only one instance runs"
+    )]
+    Unfit {
+        /// What it does not keep.
+        reason: String,
+    },
     /// A log cannot be used.
     #[error("cannot open the storage")]
     Open(#[source] LogError),
@@ -107,6 +134,9 @@ impl StorageError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Local(error) => error.class(),
+            Self::Bucket(error) => error.class(),
+            Self::Probe(error) => error.class(),
+            Self::Unfit { .. } => ErrorClass::Fatal,
             Self::Open(error) => error.class(),
             Self::Document { source, .. } | Self::Snapshot(source) => source.class(),
             Self::NotJson { .. } | Self::SnapshotNotJson(_) => ErrorClass::Stall,
@@ -118,6 +148,9 @@ impl StorageError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Local(error) => error.label(),
+            Self::Bucket(error) => error.label(),
+            Self::Probe(error) => error.label(),
+            Self::Unfit { .. } => "StoreUnfit",
             Self::Open(error) => error.label(),
             Self::Document { source, .. } | Self::Snapshot(source) => source.label(),
             Self::NotJson { .. } => "DocumentNotJson",
@@ -182,19 +215,53 @@ impl Storage {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self, StorageError> {
-        let calls = Calls::new(store, clock);
-        let author = entropy.nonce();
-        let site = Site { calls: calls.clone(), entropy: entropy.clone(), author, access };
+        let (lock_wait, call_timeout) = (Duration::ZERO, Duration::ZERO);
+        let calls = Calls::new(store, clock.clone());
+        let opening = Opening { instance: entropy.nonce(), lock_wait, call_timeout, clock, entropy };
+        let mut storage = Self::assemble(calls, access, Gate::default(), &opening).await?;
+        storage.lock = lock;
+        Ok(storage)
+    }
+
+    async fn assemble(
+        calls: Calls,
+        access: Access,
+        gate: Gate,
+        opening: &Opening,
+    ) -> Result<Self, StorageError> {
+        let Opening { instance, clock, entropy, .. } = opening.clone();
+        let (author, by_leader_only) = (instance, true);
+        let site =
+            Site { calls: calls.clone(), entropy: entropy.clone(), author, access, gate, by_leader_only };
         let catalog = Catalog::open(site.clone(), None).await.map_err(StorageError::Open)?;
-        let control = Control::open(site, catalog.registry()).await.map_err(StorageError::Open)?;
-        let blobs = Blobs::new(calls, entropy);
-        Ok(Self { blobs, catalog, control, documents: Documents::default(), lock })
+        let control = Site { by_leader_only: false, ..site.clone() };
+        let control = Control::open(control, catalog.registry()).await.map_err(StorageError::Open)?;
+        let blobs = Blobs::new(calls, entropy.clone());
+        let documents = Documents::default();
+        let (admission, directory, lock) = (None, None, None);
+        Ok(Self {
+            blobs,
+            catalog,
+            control,
+            documents,
+            gate: site.gate,
+            admission,
+            directory,
+            clock,
+            entropy,
+            lock,
+        })
     }
 
     /// Whether nobody else can write here for as long as this process lives.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         self.lock.is_some()
+    }
+
+    /// Whether the operator's word stands in for a store that orders writers.
+    fn is_shared_on_trust(&self) -> bool {
+        matches!(self.writing(), gate::Writing::SingleWriter { .. })
     }
 
     /// Whether what is written now lies where it is found again. Whoever is about to act asks this first.

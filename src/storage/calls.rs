@@ -57,6 +57,12 @@ pub enum CallError {
         #[source]
         source: DeadlinePassed,
     },
+    /// The store said that it wrote an object, and has none.
+    #[error("{key} was written and is not there")]
+    Vanished {
+        /// The object.
+        key: String,
+    },
     /// An object is longer than anything that we would have written there.
     #[error("{key} holds {size} bytes where at most {limit} belong")]
     TooLarge {
@@ -81,7 +87,7 @@ impl CallError {
                 | Error::Unauthenticated { .. } => ErrorClass::Stall,
                 _ => ErrorClass::Retry,
             },
-            Self::Late { .. } => ErrorClass::Retry,
+            Self::Late { .. } | Self::Vanished { .. } => ErrorClass::Retry,
             Self::TooLarge { .. } => ErrorClass::Stall,
         }
     }
@@ -93,6 +99,7 @@ impl CallError {
             Self::Failed { .. } if self.is_disk_full() => "DiskFull",
             Self::Failed { .. } => "StoreFailed",
             Self::Late { .. } => "StoreLate",
+            Self::Vanished { .. } => "ObjectVanished",
             Self::TooLarge { .. } => "ObjectTooLarge",
         }
     }

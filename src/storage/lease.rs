@@ -83,8 +83,14 @@ impl Candidate {
                     if sign != heard {
                         (heard, heard_at) = (sign, self.clock.boot());
                     }
-                    let silent = self.clock.boot().saturating_sub(heard_at) >= self.times.ttl;
-                    if state.holder.is_none() || self.storage.is_exclusive() || silent {
+                    let silence = self.clock.boot().saturating_sub(heard_at);
+                    // Where the store does not decide who was first, silence must stand in for it.
+                    let free = if self.storage.is_shared_on_trust() {
+                        silence >= 2 * self.times.ttl
+                    } else {
+                        state.holder.is_none() || self.storage.is_exclusive() || silence >= self.times.ttl
+                    };
+                    if free {
                         if let Some(tenure) = self.take(state.epoch).await? {
                             return Ok(Some(tenure));
                         }
@@ -187,6 +193,7 @@ impl Tenure {
         } else {
             Some(begun + times.deadline)
         };
+        storage.gate.set_leading(true);
         let (valid_until, ended) = (Mutex::new(valid_until), CancellationToken::new());
         Self(Arc::new(Inner { storage, clock, times, epoch, valid_until, ended }))
     }
@@ -277,6 +284,7 @@ impl Tenure {
     pub async fn release(&self) -> Result<(), CommitError<ControlRejection>> {
         let valid = self.check(Duration::ZERO).is_ok();
         self.0.ended.cancel();
+        self.0.storage.gate.set_leading(false);
         if valid { self.0.storage.control.release(self.0.epoch).await.map(drop) } else { Ok(()) }
     }
 

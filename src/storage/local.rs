@@ -29,7 +29,7 @@ const LOCK: &str = "lock";
 
 /// What may stand in a directory that becomes ours: left by a start that was cut short, by the local
 /// Marathon, or by the file system itself.
-const KNOWN: [&str; 4] = [LOCK, "marathon", "lost+found", "v1"];
+const KNOWN: [&str; 5] = [LOCK, "marathon", "lost+found", "spool", "v1"];
 
 /// What may stand in a `v1` without a marker.
 const KNOWN_INSIDE: [&str; 7] = ["blobs", "cache", "catalog", "control", "instances", "probe", "uploads"];

@@ -40,6 +40,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::calls::CallError;
+use super::gate::Shut;
 use crate::model::{Epoch, ErrorClass};
 
 /// The most that one record may hold, in bytes.
@@ -238,6 +239,9 @@ pub enum CommitError<R: Rejection> {
     /// The log holds records of a newer program. Nothing was written.
     #[error(transparent)]
     Newer(Newer),
+    /// The store must not be written to. Nothing was written.
+    #[error(transparent)]
+    Shut(Shut),
     /// The storage was opened for reading. Nothing was written.
     #[error("the storage was opened for reading only")]
     ReadOnly,
@@ -255,6 +259,8 @@ impl<R: Rejection> CommitError<R> {
             | Self::Interrupted
             | Self::Contended { .. } => ErrorClass::Retry,
             Self::TooLarge { .. } | Self::Encode(_) | Self::ReadOnly => ErrorClass::Stall,
+            Self::Shut(Shut::Unproven | Shut::NotLeading) => ErrorClass::Wait,
+            Self::Shut(Shut::Refused(_)) => ErrorClass::Stall,
             Self::Newer(_) => ErrorClass::Fatal,
         }
     }
@@ -271,6 +277,7 @@ impl<R: Rejection> CommitError<R> {
             Self::Encode(_) => "NotEncodable",
             Self::Newer(_) => "NewerFormat",
             Self::ReadOnly => "ReadOnly",
+            Self::Shut(_) => "WriteRefused",
         }
     }
 }

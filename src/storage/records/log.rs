@@ -15,6 +15,7 @@ use super::{CommitError, LogError, Newer, RECORD_LIMIT, State};
 use crate::clock::Entropy;
 use crate::model::{Digest, Epoch};
 use crate::storage::calls::Calls;
+use crate::storage::gate::Gate;
 
 /// The most records that are read ahead at a time; with [`RECORD_LIMIT`] the bound on their memory.
 const AHEAD: u64 = 64;
@@ -36,6 +37,9 @@ pub(in crate::storage) struct Site {
     /// This instance's id, written into records for people.
     pub(in crate::storage) author: String,
     pub(in crate::storage) access: Access,
+    pub(in crate::storage) gate: Gate,
+    /// Whether a store that cannot order writers lets only the leader write here.
+    pub(in crate::storage) by_leader_only: bool,
 }
 
 /// What a log is called in the store, and how long its records are kept.
@@ -193,7 +197,7 @@ impl<S: State> Log<S> {
         match self.newer() {
             _ if self.site.access == Access::ReadOnly => Err(CommitError::ReadOnly),
             Some(newer) => Err(CommitError::Newer(newer)),
-            None => Ok(()),
+            None => self.site.gate.check(self.site.by_leader_only).map_err(CommitError::Shut),
         }
     }
 

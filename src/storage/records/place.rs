@@ -34,7 +34,13 @@ pub(super) async fn place(site: &Site, key: &Path, bytes: &Bytes) -> Result<Plac
     let mut delays = Delays::new(Duration::from_millis(20), Duration::from_secs(1), site.entropy.clone());
     let mut sends = 0;
     loop {
-        let Err(mut error) = site.calls.create(key, bytes.clone()).await else { return Ok(Placed::Own) };
+        let created = site.calls.create(key, bytes.clone()).await;
+        let mut error = match created {
+            Ok(()) if !site.gate.reads_back() => return Ok(Placed::Own),
+            // Only what stands there counts: this store does not decide who was first.
+            Ok(()) => CallError::Vanished { key: key.to_string() },
+            Err(error) => error,
+        };
         match site.calls.read_small(key, RECORD_LIMIT as u64).await {
             Ok(Some(found)) if found == *bytes => return Ok(Placed::Own),
             Ok(Some(found)) => return Ok(Placed::Foreign(found)),

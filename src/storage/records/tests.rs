@@ -64,6 +64,8 @@ fn site(store: &Arc<dyn ObjectStore>, seed: u64) -> Site {
         entropy: Entropy::seeded(seed),
         author: format!("author-{seed}"),
         access: Access::ReadWrite,
+        gate: crate::storage::gate::Gate::default(),
+        by_leader_only: true,
     }
 }
 
