@@ -58,6 +58,7 @@ mod options;
 mod run;
 mod s3;
 mod settings;
+mod sources;
 mod storage;
 mod target;
 mod tokens;

@@ -97,14 +97,9 @@ fn read_s3(at: Located<'_>, context: &mut Context<'_>) -> Option<S3Settings> {
     let path_style = fields.optional("pathStyle").and_then(|at| flag(&at, context));
     let given = place(&fields, path_style, context);
     let region = fields.optional("region").and_then(|at| filled(&at, "us-east-1", context));
-    let credentials = fields.optional("credentials").map(|at| read_credentials(at, context));
+    let credentials = fields.optional("credentials").and_then(|at| read_credentials(at, context));
     let ca = fields.optional("ca").and_then(|at| path(&at, context));
     let region = region.map(str::to_owned);
-    // Keys that could not be read must not become those of the environment.
-    let credentials = match credentials {
-        Some(read) => Some(read?),
-        None => None,
-    };
     let given = Given { region, path_style, credentials, ca, ..given? };
     Some(given.settle(context.environment))
 }

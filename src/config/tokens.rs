@@ -127,7 +127,6 @@ impl Tokens {
         {
             return Ok(tokens.clone());
         }
-        *last = None;
         let file = File::open(&self.path).map_err(failed)?;
         let opened = file.metadata().map(|metadata| stamp(&metadata)).map_err(failed)?;
         let mut bytes = Vec::new();

@@ -265,6 +265,10 @@ fn the_port_comes_from_marathon_and_is_open_only_with_tls_or_a_word() {
         listen("listen: 127.0.0.1:8", &Overrides { listen: Some(elsewhere), ..none.clone() }).0,
         "127.0.0.1:9"
     );
+    let certificate = TlsSettings { certificate: "c".into(), key: "k".into() };
+    let tls = Overrides { tls: Some(certificate), ..none.clone() };
+    let (address, url) = listen("", &tls);
+    assert!(address.starts_with("0.0.0.0:") && url.starts_with("https://"), "{address} {url}");
     let open = Overrides { listen: "0.0.0.0:9".parse().ok(), ..none };
     let faults = parse_in("storage: {local: {path: /s}}", &nothing(), &open).unwrap_err();
     assert!(faults[0].starts_with("c: --listen 0.0.0.0:9 is reachable"), "{faults:?}");
@@ -431,7 +435,7 @@ fn mistakes_in_options_are_told_what_to_write() {
         r#"{"registry": {"s3": {"bucket": "b",
             "credentialSecretPath": "x"}}}"#,
         r#"{"registry": {
-            "mount_volume": {}}}"#,
+            "mount_volume": {}}, "service": {"instances": 2}}"#,
         r#"{"service": {
             "instances": 3}}"#,
         r#"{"registry": {},
