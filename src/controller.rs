@@ -200,7 +200,7 @@ impl Controller {
                 () = self.look_on(&stop) => None,
             };
             let Some(tenure) = tenure else { break };
-            self.lead(&tenure, &stop).await;
+            Box::pin(self.lead(&tenure, &stop)).await;
         }
         Ok(())
     }

@@ -86,7 +86,7 @@ pub enum StorageError {
     Local(#[from] LocalError),
     /// The bucket cannot be used.
     #[error(transparent)]
-    Bucket(#[from] BackendError),
+    Bucket(Box<BackendError>),
     /// Whether the bucket can be used could not be found out.
     #[error("cannot find out whether the bucket can be used")]
     Probe(#[source] ProbeError),
@@ -126,6 +126,12 @@ pub enum StorageError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+impl From<BackendError> for StorageError {
+    fn from(error: BackendError) -> Self {
+        Self::Bucket(Box::new(error))
+    }
 }
 
 impl StorageError {

@@ -138,7 +138,7 @@ impl Candidate {
     /// The poll interval, give or take an eighth.
     fn pause(&self) -> Duration {
         let eighth = u64::try_from(self.times.poll.as_micros() / 8).unwrap_or(u64::MAX).max(1);
-        self.times.poll - Duration::from_micros(eighth)
+        self.times.poll.saturating_sub(Duration::from_micros(eighth))
             + Duration::from_micros(self.entropy.next() % (2 * eighth))
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backend::{Bucket, Waits};
+use super::backend::{BackendError, Bucket, Waits};
 use super::gate::{Gate, Writing};
 use super::probe::{Probe, ProbeReport, Verdict};
 use super::records::Access;
@@ -183,7 +183,7 @@ impl Storage {
     }
 }
 
-fn bucket(s3: &S3Settings, opening: &Opening) -> Result<Bucket, StorageError> {
+fn bucket(s3: &S3Settings, opening: &Opening) -> Result<Bucket, BackendError> {
     let waits = Waits { control: opening.call_timeout, ..Waits::default() };
-    Bucket::new(s3, waits).map_err(StorageError::Bucket)
+    Bucket::new(s3, waits)
 }
