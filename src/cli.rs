@@ -6,6 +6,8 @@ mod daemon;
 mod marathon_local;
 mod plan;
 mod render;
+mod run;
+mod serving;
 mod status;
 mod up;
 
@@ -38,6 +40,8 @@ struct Arguments {
 enum Command {
     /// Run registry, controller and a small local Marathon on this machine, in the foreground
     Up(up::UpArguments),
+    /// Run one instance of the registry, as Marathon or a supervisor starts it, in the foreground
+    Run(run::RunArguments),
     /// Run the small local Marathon alone on this machine, in the foreground
     MarathonLocal(marathon_local::MarathonLocalArguments),
     /// Show what would change, and why; changes nothing
@@ -68,6 +72,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let result = match arguments.command {
         Command::Up(arguments) => up::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::MarathonLocal(arguments) => marathon_local::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -1,13 +1,14 @@
 //! The daemon that joins the stages: look, plan, execute, report; again and again.
 //!
 //! Level-triggered: every pass looks at everything, so that a missed event costs time and nothing else. Only
-//! [`Controller::run`] acts; [`Controller::plan_now`] looks and plans with the same functions and writes
+//! [`leader::Leader::run`] acts; [`Controller::plan_now`] looks and plans with the same functions and writes
 //! nothing.
 
 pub mod desired;
 pub mod execute;
 pub mod guard;
 pub mod hold;
+pub mod leader;
 pub mod observe;
 pub mod plan;
 pub mod report;
@@ -17,7 +18,6 @@ pub mod status;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
@@ -32,9 +32,8 @@ use crate::model::{
 use crate::retry::Delays;
 use crate::source::Source;
 use crate::storage::Storage;
-use crate::storage::control::{ControlOperation, ControlRejection};
-use crate::storage::lease::{Candidate, LeaseTimes, Tenure};
-use crate::storage::records::CommitError;
+use crate::storage::control::ControlOperation;
+use crate::storage::lease::Tenure;
 use crate::telemetry::{Metrics, chain};
 use execute::Executor;
 use hold::Holds;
@@ -98,8 +97,6 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
-    /// The times of the lease.
-    pub lease: LeaseTimes,
     /// How long a write to Marathon may take.
     pub write_limit: Duration,
 }
@@ -117,10 +114,8 @@ pub struct Controller {
     clock: Clock,
     entropy: Entropy,
     view: watch::Sender<View>,
-    nudge: Notify,
-    candidate: Candidate,
+    nudge: Arc<Notify>,
     write_limit: Duration,
-    leading: AtomicBool,
 }
 
 /// How soon to look again.
@@ -141,19 +136,11 @@ struct Look {
 }
 
 impl Controller {
-    /// Joins the parts. Nothing happens before [`Controller::run`].
+    /// Joins the parts. Nothing happens before [`leader::Leader::run`].
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let candidate = Candidate {
-            storage: Arc::clone(&parts.storage),
-            times: parts.lease,
-            clock: parts.clock.clone(),
-            entropy: parts.entropy.clone(),
-        };
         Self {
-            candidate,
             write_limit: parts.write_limit,
-            leading: AtomicBool::new(false),
             stage: Mutex::new(Stage::new(parts.source)),
             asking: Mutex::new(()),
             marathon: parts.marathon,
@@ -164,7 +151,7 @@ impl Controller {
             clock: parts.clock,
             entropy: parts.entropy,
             view: watch::Sender::new(View::default()),
-            nudge: Notify::new(),
+            nudge: Arc::default(),
         }
     }
 
@@ -174,9 +161,9 @@ impl Controller {
         self.view.subscribe()
     }
 
-    /// Asks for a pass soon.
-    pub fn nudge(&self) {
-        self.nudge.notify_one();
+    /// What asks for a pass soon when it is notified.
+    fn nudged(&self) -> Arc<Notify> {
+        Arc::clone(&self.nudge)
     }
 
     /// Looks and plans, and writes nothing. Who asks while somebody else is answered waits: however many ask,
@@ -187,26 +174,8 @@ impl Controller {
         self.plan(&look)
     }
 
-    /// Works until told to stop: leads while it holds the lease, looks on while somebody else does. An action that
-    /// has begun is finished, unless the lease is lost meanwhile.
-    ///
-    /// # Errors
-    /// When the lease can never be taken, because the storage may not be written to.
-    pub async fn run(&self, stop: CancellationToken) -> Result<(), CommitError<ControlRejection>> {
-        while !stop.is_cancelled() {
-            let tenure = tokio::select! {
-                biased;
-                tenure = self.candidate.campaign(&stop) => tenure?,
-                () = self.look_on(&stop) => None,
-            };
-            let Some(tenure) = tenure else { break };
-            Box::pin(self.lead(&tenure, &stop)).await;
-        }
-        Ok(())
-    }
-
     /// Looks and plans like a leader and does nothing, so that every instance can say what is going on.
-    async fn look_on(&self, stop: &CancellationToken) {
+    pub(super) async fn look_on(&self, stop: &CancellationToken) {
         let mut book = StatusBook::default();
         self.restore().await;
         while !stop.is_cancelled() {
@@ -217,16 +186,13 @@ impl Controller {
                 None => Vec::new(),
             };
             self.publish_view(look, &plan, &book, &changed, &[]);
-            self.rest(self.interval.max(LOOK_ON_PAUSE), stop).await;
+            self.rest(self.interval.max(LOOK_ON_PAUSE), false, stop).await;
         }
     }
 
-    /// Acts until told to stop or until the lease is lost.
-    async fn lead(&self, tenure: &Tenure, stop: &CancellationToken) {
-        info!(epoch = %tenure.epoch(), "leading");
-        self.metrics.set_leader(true);
-        self.leading.store(true, Ordering::SeqCst);
-        let executor = Executor {
+    /// Pass after pass until told to stop.
+    async fn work(&self, tenure: &Tenure, stop: &CancellationToken) {
+        let executor = &Executor {
             marathon: self.marathon.clone(),
             storage: Arc::clone(&self.storage),
             tenure: tenure.clone(),
@@ -234,27 +200,13 @@ impl Controller {
             stop: stop.child_token(),
             clock: self.clock.clone(),
         };
-        tokio::select! {
-            biased;
-            () = tenure.keep() => warn!(epoch = %tenure.epoch(), "the lease is lost; somebody else leads"),
-            () = self.work(&executor, stop) => {}
-        }
-        self.leading.store(false, Ordering::SeqCst);
-        self.metrics.set_leader(false);
-        if let Err(error) = tenure.release().await {
-            warn!(error = chain(&error), "the lease was not given back; the next leader waits for its end");
-        }
-    }
-
-    /// Pass after pass until told to stop.
-    async fn work(&self, executor: &Executor, stop: &CancellationToken) {
         self.restore().await;
         let mut holds = Holds::new(self.entropy.clone());
         let mut book = StatusBook::default();
         let mut delays = Delays::new(BUSY_PAUSE, self.interval, self.entropy.clone());
         while !stop.is_cancelled() {
             let begun = self.clock.boot();
-            requests::decide(executor).await;
+            requests::decide(&self.storage, tenure).await;
             let look = tokio::select! {
                 look = self.look() => look,
                 () = stop.cancelled() => break,
@@ -267,19 +219,19 @@ impl Controller {
                 Pace::Moving => delays.next_delay().min(self.interval),
                 Pace::Quiet => self.interval,
             };
-            requests::confirm(executor).await;
-            self.rest(pause, stop).await;
+            requests::confirm(&self.storage, tenure).await;
+            self.rest(pause, true, stop).await;
         }
     }
 
     /// Waits until it is time for the next pass, or somebody wants one.
-    async fn rest(&self, pause: Duration, stop: &CancellationToken) {
+    async fn rest(&self, pause: Duration, leading: bool, stop: &CancellationToken) {
         let until = self.clock.boot() + pause;
         loop {
             let left = until.saturating_sub(self.clock.boot());
             // Other instances ask through the log, which is read in passing whenever the lease is renewed.
             let asked = !self.storage.control.state().requests.is_empty();
-            if left.is_zero() || (asked && self.is_leading()) {
+            if left.is_zero() || (asked && leading) {
                 return;
             }
             tokio::select! {
@@ -288,12 +240,6 @@ impl Controller {
                 () = self.clock.sleep(left.min(REQUEST_POLL)) => {}
             }
         }
-    }
-
-    /// Whether this instance acts.
-    #[must_use]
-    pub fn is_leading(&self) -> bool {
-        self.leading.load(Ordering::SeqCst)
     }
 
     /// One pass over what was seen.

@@ -32,6 +32,7 @@ pub use tls::{Tls, TlsError};
 
 use crate::clock::Clock;
 use crate::controller::Controller;
+use crate::controller::leader::Leader;
 use crate::model::ErrorClass;
 use crate::registry::repo::Repo;
 use crate::storage::Storage;
@@ -46,6 +47,8 @@ pub struct Site {
     pub repo: Repo,
     /// The controller, where one runs in this process.
     pub controller: Option<Arc<Controller>>,
+    /// Who leads or would like to, where this process takes part in that.
+    pub leader: Option<Arc<Leader>>,
     /// The metrics.
     pub metrics: Metrics,
     /// Time.

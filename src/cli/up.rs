@@ -13,9 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandResult, runtime};
+use super::{CommandResult, runtime, serving};
 use crate::clock::{Clock, Entropy};
 use crate::config::{self, UpSettings};
+use crate::controller::leader::Leader;
 use crate::controller::plan::PlanSettings;
 use crate::controller::{Controller, Parts, View, report};
 use crate::http::{self, Door, Site};
@@ -158,26 +159,24 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         interval: settings.interval,
         metrics: metrics.clone(),
         clock: clock.clone(),
-        entropy,
-        lease: LeaseTimes::default(),
+        entropy: entropy.clone(),
         write_limit: Timeouts::default().write,
     }));
+    let parts = (clock.clone(), entropy);
+    let leader =
+        Leader::new(&storage, Some(Arc::clone(&controller)), LeaseTimes::default(), metrics.clone(), parts);
+    let leader = Arc::new(leader);
     let site = Arc::new(Site {
         repo: Repo::new(Arc::clone(&storage), &public_url),
-        storage,
+        storage: Arc::clone(&storage),
         controller: Some(Arc::clone(&controller)),
+        leader: Some(Arc::clone(&leader)),
         metrics,
         clock: clock.clone(),
     });
     http::serve(Door::plain(listener), site, &workers);
-    let (acting, stop) = (Arc::clone(&controller), controller_workers.stop_signal());
-    let (failed, failure) = oneshot::channel();
-    controller_workers.spawn("controller", async move {
-        if let Err(error) = acting.run(stop).await {
-            // Nobody listens any more while everything stops.
-            let _ = failed.send(crate::telemetry::chain(&error));
-        }
-    });
+    serving::tend(&storage, LeaseTimes::default().poll, &clock, &workers);
+    let failure = serving::lead(&leader, &controller_workers);
     tell(&format!("Registry   {public_url}  (Cosmos: {public_url}/repo)"));
     tell(&format!("Marathon   {marathon_url}  (local: tasks are processes of this machine)"));
     tell(&format!("Manifests  {}", settings.manifests.display()));

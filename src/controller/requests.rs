@@ -2,13 +2,14 @@
 
 use tracing::warn;
 
-use super::execute::Executor;
+use crate::storage::Storage;
 use crate::storage::control::{Answer, ControlOperation, Request};
+use crate::storage::lease::Tenure;
 use crate::telemetry::chain;
 
 /// Carries out what concerns the controller itself, before a pass.
-pub(super) async fn decide(executor: &Executor) {
-    for pending in executor.storage.control.state().requests.clone() {
+pub(super) async fn decide(storage: &Storage, tenure: &Tenure) {
+    for pending in storage.control.state().requests.clone() {
         let (operation, message) = match pending.request {
             Request::Suspend { reason } => {
                 let message = format!("suspended: {reason}");
@@ -18,29 +19,29 @@ pub(super) async fn decide(executor: &Executor) {
             Request::Reconcile | Request::Collect { .. } => continue,
         };
         let answer = Answer { done: true, message, detail: None };
-        record(executor, vec![operation, ControlOperation::Answered { id: pending.id, answer }]).await;
+        record(tenure, vec![operation, ControlOperation::Answered { id: pending.id, answer }]).await;
     }
 }
 
 /// Answers those who wanted a pass, after it.
-pub(super) async fn confirm(executor: &Executor) {
-    for pending in executor.storage.control.state().requests.clone() {
+pub(super) async fn confirm(storage: &Storage, tenure: &Tenure) {
+    for pending in storage.control.state().requests.clone() {
         if pending.request != Request::Reconcile {
             continue;
         }
-        let message = match &executor.storage.control.state().suspended {
+        let message = match &storage.control.state().suspended {
             Some(suspension) => {
                 format!("looked at everything and did nothing: suspended ({})", suspension.reason)
             }
             None => "looked at everything".to_owned(),
         };
         let answer = Answer { done: true, message, detail: None };
-        record(executor, vec![ControlOperation::Answered { id: pending.id, answer }]).await;
+        record(tenure, vec![ControlOperation::Answered { id: pending.id, answer }]).await;
     }
 }
 
-async fn record(executor: &Executor, operations: Vec<ControlOperation>) {
-    if let Err(error) = executor.tenure.commit(operations).await {
+async fn record(tenure: &Tenure, operations: Vec<ControlOperation>) {
+    if let Err(error) = tenure.commit(operations).await {
         warn!(error = chain(&error), "a request is not answered yet");
     }
 }

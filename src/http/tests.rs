@@ -52,6 +52,7 @@ async fn door(access: Access) -> Door {
         repo: Repo::new(Arc::clone(&storage), "http://127.0.0.1"),
         storage,
         controller: None,
+        leader: None,
         metrics: Metrics::new().unwrap(),
         clock,
     });

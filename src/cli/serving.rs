@@ -1,0 +1,73 @@
+//! What `up` and `run` have in common: the workers around one storage, and their end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::controller::leader::Leader;
+use crate::storage::Storage;
+use crate::telemetry::chain;
+use crate::workers::Workers;
+
+/// How often the storage is looked after.
+const TEND_PAUSE: Duration = Duration::from_secs(2);
+
+/// Starts what looks after the storage: whether it may be written to, what others published, snapshots and hints.
+pub fn tend(storage: &Arc<Storage>, poll: Duration, clock: &Clock, workers: &Workers) {
+    let (admitted, stop) = (Arc::clone(storage), workers.stop_signal());
+    workers.spawn("probe", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = admitted.admit() => {}
+        }
+    });
+    if !storage.is_exclusive() {
+        let (followed, stop, clock) = (Arc::clone(storage), workers.stop_signal(), clock.clone());
+        workers.spawn("follow", async move {
+            while !stop.is_cancelled() {
+                if let Err(error) = followed.catalog.follow().await {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the catalog cannot be read; what is known is served"
+                    );
+                }
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = clock.sleep(poll) => {}
+                }
+            }
+        });
+    }
+    let (tended, stop, clock) = (Arc::clone(storage), workers.stop_signal(), clock.clone());
+    workers.spawn("tend", async move {
+        while !stop.is_cancelled() {
+            for tended in [tended.catalog.tend().await, tended.control.tend().await] {
+                if let Err(error) = tended {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "a snapshot or hint was not written; starts take longer"
+                    );
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = clock.sleep(TEND_PAUSE) => {}
+            }
+        }
+    });
+}
+
+/// Starts the candidate. What comes out says why it could not go on, should that happen.
+pub fn lead(leader: &Arc<Leader>, workers: &Workers) -> oneshot::Receiver<String> {
+    let (leader, stop) = (Arc::clone(leader), workers.stop_signal());
+    let (failed, failure) = oneshot::channel();
+    workers.spawn("leader", async move {
+        if let Err(error) = Box::pin(leader.run(stop)).await {
+            // Nobody listens any more while everything stops.
+            let _ = failed.send(chain(&error));
+        }
+    });
+    failure
+}
