@@ -157,7 +157,8 @@ async fn a_bucket_with_something_else_in_it_is_refused() {
     assert_eq!(look(&many).await, Err("NotOurs"), "what stands behind is looked at too");
 }
 
-/// A server to try everything on: `{"endpoint", "bucket", "accessKey", "secretKey"}`, the bucket being there.
+/// A server to try everything on: `{"endpoint", "bucket", "accessKey", "secretKey"}`, the bucket being there, and
+/// `ca`, a file, where it speaks TLS with a certificate that nobody knows.
 /// Each test works below a path of its own.
 pub(in crate::storage) fn real(name: &str) -> Option<S3Settings> {
     let text = crate::config::environment("DCOS_REGISTRY_TEST_S3")?;
@@ -166,12 +167,12 @@ pub(in crate::storage) fn real(name: &str) -> Option<S3Settings> {
     Some(S3Settings {
         bucket: word("bucket"),
         path: format!("{name}-{}", crate::clock::Entropy::system().nonce()),
-        credentials: S3Credentials::Static(S3Keys {
-            id: word("accessKey"),
-            secret: Secret::new(word("secretKey")),
-            token: None,
-        }),
-        allow_http: true,
+        credentials: S3Credentials::Static {
+            access_key_id: word("accessKey"),
+            secret_access_key: Secret::new(word("secretKey")),
+            session_token: None,
+        },
+        ca: given["ca"].as_str().map(PathBuf::from),
         ..settings(&word("endpoint"))
     })
 }
@@ -199,6 +200,11 @@ async fn a_real_server_is_inspected_and_used() {
     }
     assert!(calls.page(&Path::default(), None, 10).await.unwrap().is_empty());
     assert!(bucket.server().is_some());
+    if settings.ca.is_some() {
+        let strange = S3Settings { ca: None, ..real("backend").unwrap() };
+        let error = Bucket::new(&strange, Waits::default()).unwrap().inspect(&clock).await.unwrap_err();
+        assert_eq!(error.label(), "CertificateUntrusted", "{error:?}");
+    }
     let nowhere = S3Settings { bucket: "no-such-bucket-here".into(), ..settings };
     let error = Bucket::new(&nowhere, Waits::default()).unwrap().inspect(&clock).await.unwrap_err();
     assert_eq!(error.label(), "NoBucket");

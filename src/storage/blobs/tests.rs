@@ -373,6 +373,31 @@ async fn a_full_disk_is_said_to_be_one_and_not_tried_again() {
     assert!(matches!(error, BlobError::DiskFull(_)) && error.label() == "DiskFull", "{error}");
 }
 
+/// Where `DCOS_REGISTRY_TEST_SMALL_DISK` names a directory on a volume of a few megabytes.
+#[tokio::test]
+async fn a_real_full_disk_is_said_to_be_one_and_keeps_what_it_has() {
+    let Some(small) = crate::config::environment("DCOS_REGISTRY_TEST_SMALL_DISK") else { return };
+    let directory = tempfile::tempdir_in(small).unwrap();
+    let blobs = blobs(Arc::new(LocalFileSystem::new_with_prefix(&directory).unwrap().with_fsync(true)));
+    let first = blobs.put_bytes(&noise(700_000, 1), 0).await.unwrap();
+    let before = files(directory.path());
+    for length in [3_900_000, 100_000_000] {
+        let full = async {
+            for seed in 0..100 {
+                blobs.put_bytes(&noise(length, seed), 0).await?;
+            }
+            Ok::<_, BlobError>(())
+        };
+        let error = full.await.unwrap_err();
+        assert_eq!((error.label(), error.class()), ("DiskFull", ErrorClass::Retry), "{error:?}");
+        assert_eq!(blobs.read_all(&first, u64::MAX).await.unwrap(), noise(700_000, 1));
+        for path in files(directory.path()).iter().filter(|path| !before.contains(path)) {
+            assert!(!path.to_string_lossy().contains('#'), "a staging file stayed: {path:?}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_was_verified_is_hashed_again_when_it_changed() {
     let (directory, mut blobs) = in_directory();

@@ -321,6 +321,7 @@ async fn a_real_server_is_probed() {
     let kept = Probe::new(&bucket, clock.clone(), &Entropy::system()).at_start().await.unwrap().kept;
     assert_eq!(kept, expected);
     let left = bucket.calls(clock).page(&Path::default(), None, 10).await.unwrap();
-    assert_eq!(left.len(), 1, "{left:?}");
+    // What a server that is unfit deletes may come back.
+    assert!(left.len() == 1 || !expected, "{left:?}");
     bucket.calls(Clock::system()).delete(&Path::from(RESULT)).await.unwrap();
 }
