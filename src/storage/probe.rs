@@ -273,11 +273,8 @@ impl Probe {
     /// The store's own time.
     async fn now(&self) -> Result<Timestamp, CallError> {
         let key = self.key("now");
-        let written = async || {
-            self.calls.overwrite(&key, Bytes::from_static(b"now")).await?;
-            self.calls.head(&key).await
-        };
-        let found = again(&self.calls.clock, written).await?;
+        self.again(|| self.calls.overwrite(&key, Bytes::from_static(b"now"))).await?;
+        let found = self.again(|| self.calls.head(&key)).await?;
         // A store that does not show what was just written fails the probe itself.
         Ok(found.map(|listed| listed.modified).unwrap_or_default())
     }
@@ -285,13 +282,13 @@ impl Probe {
     /// The kept result, if it is of this subject, good, and young enough.
     async fn kept(&self, now: Timestamp) -> Result<Option<ProbeReport>, ProbeError> {
         let key = Path::from(RESULT);
-        let head = again(&self.calls.clock, async || self.calls.head(&key).await);
+        let head = self.again(|| self.calls.head(&key));
         let Some(listed) = head.await.map_err(ProbeError::Call)? else { return Ok(None) };
         let age = now.duration_since(listed.modified);
         if !(SignedDuration::ZERO..SignedDuration::from_secs(VALID)).contains(&age) {
             return Ok(None);
         }
-        let read = again(&self.calls.clock, async || self.calls.read_small(&key, RESULT_LIMIT).await);
+        let read = self.again(|| self.calls.read_small(&key, RESULT_LIMIT));
         // A result that cannot be read is none.
         let bytes = read.await.ok().flatten().unwrap_or_default();
         let record = serde_json::from_slice::<ProbeRecord>(&bytes).ok();
@@ -303,7 +300,7 @@ impl Probe {
         let record = ProbeRecord { format: FORMAT, subject: self.subject.clone(), report: report.clone() };
         let bytes = Bytes::from(serde_json::to_vec(&record).map_err(ProbeError::Encode)?);
         let key = Path::from(RESULT);
-        let kept = again(&self.calls.clock, async || self.calls.overwrite(&key, bytes.clone()).await);
+        let kept = self.again(|| self.calls.overwrite(&key, bytes.clone()));
         if let Err(error) = kept.await {
             tracing::warn!(%error, "the result of the probe is not kept");
         }
@@ -331,10 +328,36 @@ impl Probe {
     }
 
     async fn delete_all(&self, keys: Vec<Path>) -> Result<(), CallError> {
-        let deletions = keys
-            .into_iter()
-            .map(|key| async move { again(&self.calls.clock, async || self.calls.delete(&key).await).await });
+        let deletions = keys.into_iter().map(|key| self.delete(key));
         futures::stream::iter(deletions).buffer_unordered(SIDE_BY_SIDE).try_collect().await
+    }
+
+    async fn delete(&self, key: Path) -> Result<(), CallError> {
+        self.again(|| self.calls.delete(&key)).await
+    }
+
+    async fn write(&self, key: Path) -> Result<(), CallError> {
+        self.again(|| self.calls.overwrite(&key, Bytes::from_static(b"x"))).await
+    }
+
+    async fn read(&self, key: &Path) -> Result<Option<Bytes>, CallError> {
+        self.again(|| self.calls.read_small(key, 1000)).await
+    }
+
+    /// Makes a call that may be made twice up to four times.
+    async fn again<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        for _ in 0..3 {
+            match call().await {
+                Err(error) if error.class() == ErrorClass::Retry && !error.is_missing() => {
+                    self.calls.clock.sleep(Duration::from_millis(200)).await;
+                }
+                other => return other,
+            }
+        }
+        call().await
     }
 
     fn key(&self, name: &str) -> Path {
@@ -363,17 +386,4 @@ fn passed(detail: impl Into<String>) -> Finding {
 
 fn failed(detail: impl Into<String>) -> Finding {
     (Outcome::Failed, detail.into())
-}
-
-/// Makes a call that may be made twice up to four times.
-async fn again<T>(clock: &Clock, call: impl AsyncFn() -> Result<T, CallError>) -> Result<T, CallError> {
-    for _ in 0..3 {
-        match call().await {
-            Err(error) if error.class() == ErrorClass::Retry && !error.is_missing() => {
-                clock.sleep(Duration::from_millis(200)).await;
-            }
-            other => return other,
-        }
-    }
-    call().await
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, GetRange, PutMode, PutMultipartOptions};
 
-use super::{Finding, Outcome, Probe, ProbeRow, SIDE_BY_SIDE, again, failed, passed};
+use super::{Finding, Outcome, Probe, ProbeRow, SIDE_BY_SIDE, failed, passed};
 use crate::model::{Digest, DigestHasher};
 use crate::storage::calls::CallError;
 
@@ -45,9 +45,7 @@ impl Probe {
     async fn many(&self) -> Result<Finding, CallError> {
         let folder = self.key("many");
         let keys: BTreeSet<_> = (0..MANY).map(|n| self.key(&format!("many/{n:04}"))).collect();
-        let writes = keys.iter().map(|key| {
-            again(&self.calls.clock, async || self.calls.overwrite(key, Bytes::from_static(b"x")).await)
-        });
+        let writes = keys.iter().cloned().map(|key| self.write(key));
         futures::stream::iter(writes).buffer_unordered(SIDE_BY_SIDE).try_collect::<()>().await?;
         let all: BTreeSet<_> =
             self.calls.list(&folder, None).map_ok(|listed| listed.key).try_collect().await?;
@@ -66,8 +64,7 @@ impl Probe {
 
     async fn ranges(&self) -> Result<Finding, CallError> {
         let (key, bytes) = (self.key("range"), pattern(1_000_000));
-        let put = async || self.calls.put(STEP, &key, bytes.clone(), PutMode::Overwrite).await;
-        again(&self.calls.clock, put).await?;
+        self.again(|| self.calls.put(STEP, &key, bytes.clone(), PutMode::Overwrite)).await?;
         for range in [0..1_usize, 262_144..524_288, 999_999..1_000_000] {
             let bounded = GetRange::Bounded(range.start as u64..range.end as u64);
             let result =

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use object_store::path::Path;
 use object_store::{Error, PutMode};
 
-use super::{Finding, Probe, ProbeRow, again, failed, passed};
+use super::{Finding, Probe, ProbeRow, failed, passed};
 use crate::storage::backend::status;
 use crate::storage::calls::{CallError, causes};
 
@@ -99,7 +100,7 @@ impl Probe {
         });
         match (winners.as_slice(), unclear) {
             (all, _) if all.len() == RACERS => {
-                Ok(Race::Broken("the server ignores the condition: every create succeeded".into()))
+                Ok(Race::Broken("every create of one key succeeded: the server ignores the condition".into()))
             }
             (many, _) if many.len() > 1 => {
                 let count = many.len();
@@ -109,8 +110,8 @@ impl Probe {
             }
             (_, Some(why)) => Ok(Race::Unclear(why)),
             ([winner], None) => {
-                let read =
-                    again(&self.calls.clock, async || self.calls.read_small(&self.key(&name), 1000).await);
+                let key = self.key(&name);
+                let read = self.read(&key);
                 let kept = read.await?;
                 Ok(if kept.as_ref() == Some(&bytes(*winner)) {
                     Race::OneWinner
@@ -126,7 +127,7 @@ impl Probe {
     async fn create_twice(&self) -> Result<Finding, CallError> {
         let key = self.key("twice");
         let (first, second) = (Bytes::from_static(b"first"), Bytes::from_static(b"second"));
-        again(&self.calls.clock, async || self.calls.overwrite(&key, first.clone()).await).await?;
+        self.again(|| self.calls.overwrite(&key, first.clone())).await?;
         for _ in 0..3 {
             match self.create("twice", second.clone()).await {
                 Reply::Won => return Ok(failed("an existing object was overwritten")),
@@ -134,7 +135,7 @@ impl Probe {
                 Reply::Unclear(_) => continue,
                 Reply::Lost => {}
             }
-            let read = again(&self.calls.clock, async || self.calls.read_small(&key, 1000).await).await?;
+            let read = self.read(&key).await?;
             return Ok(if read.as_ref() == Some(&first) {
                 passed("refused, and nothing changed")
             } else {
@@ -148,8 +149,8 @@ impl Probe {
         let key = self.key("read");
         for turn in 0..10 {
             let bytes = Bytes::from(format!("{turn}"));
-            again(&self.calls.clock, async || self.calls.overwrite(&key, bytes.clone()).await).await?;
-            let read = again(&self.calls.clock, async || self.calls.read_small(&key, 1000).await).await?;
+            self.again(|| self.calls.overwrite(&key, bytes.clone())).await?;
+            let read = self.read(&key).await?;
             if read.as_ref() != Some(&bytes) {
                 return Ok(failed("a read did not show what had been written before it"));
             }
@@ -160,22 +161,24 @@ impl Probe {
     async fn absence(&self) -> Result<Finding, CallError> {
         for turn in 0..5 {
             let key = self.key(&format!("absent/{turn}"));
-            let read =
-                async || again(&self.calls.clock, async || self.calls.read_small(&key, 1000).await).await;
-            if read().await?.is_some() {
+            if self.read(&key).await?.is_some() {
                 return Ok(failed("an object that nobody wrote is there"));
             }
-            again(&self.calls.clock, async || self.calls.overwrite(&key, Bytes::from_static(b"x")).await)
-                .await?;
-            if read().await?.is_none() {
+            self.write(key.clone()).await?;
+            if self.read(&key).await?.is_none() {
                 return Ok(failed("a new object is not there: absence is remembered on the way (a cache?)"));
             }
-            again(&self.calls.clock, async || self.calls.delete(&key).await).await?;
-            if read().await?.is_some() {
+            self.delete(key.clone()).await?;
+            if self.read(&key).await?.is_some() {
                 return Ok(failed("a deleted object is still there"));
             }
         }
         Ok(passed("there at once when written, gone at once when deleted"))
+    }
+
+    async fn listed(&self, folder: &Path) -> Result<BTreeSet<Path>, CallError> {
+        let page = self.again(|| self.calls.page(folder, None, 100)).await?;
+        Ok(page.into_iter().map(|listed| listed.key).collect())
     }
 
     async fn list_after_write(&self) -> Result<Finding, CallError> {
@@ -183,21 +186,16 @@ impl Probe {
         let mut expected = BTreeSet::new();
         for turn in 0..10 {
             let key = self.key(&format!("list/{turn}"));
-            again(&self.calls.clock, async || self.calls.overwrite(&key, Bytes::from_static(b"x")).await)
-                .await?;
+            self.write(key.clone()).await?;
             expected.insert(key);
         }
-        let listed = async || {
-            let page = again(&self.calls.clock, async || self.calls.page(&folder, None, 100).await).await?;
-            Ok::<_, CallError>(page.into_iter().map(|listed| listed.key).collect::<BTreeSet<_>>())
-        };
-        if listed().await? != expected {
+        if self.listed(&folder).await? != expected {
             return Ok(failed("a list does not show what was written before it"));
         }
         if let Some(gone) = expected.pop_first() {
-            again(&self.calls.clock, async || self.calls.delete(&gone).await).await?;
+            self.delete(gone).await?;
         }
-        if listed().await? != expected {
+        if self.listed(&folder).await? != expected {
             return Ok(failed("a list shows what was deleted before it"));
         }
         Ok(passed("the newest objects, and no deleted one"))
