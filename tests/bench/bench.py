@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -123,8 +124,16 @@ def run(options):
     return results
 
 
+def end_early(*_):
+    # `timeout` sends the signal twice; the second must not end the cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 def main():
     options = arguments()
+    # Whoever ends us early still has everything stopped that we started.
+    signal.signal(signal.SIGTERM, end_early)
     os.environ["PATH"] += ":/usr/sbin"
     if not (options.smoke or options.busy) and not await_quiet(MOST_LOAD, options.wait):
         print(f"the load is {os.getloadavg()[0]:.2f}, more than {MOST_LOAD}: figures would mean nothing; "

@@ -96,6 +96,20 @@ class Peer:
         subprocess.run([HERE / "peers.sh", "stop", str(self.directory)], check=True, timeout=60)
 
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def image(config, layers):
+    """An image manifest."""
+    entry = lambda blob, what: {"mediaType": what, "digest": blob.digest, "size": blob.size}
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": entry(config, "application/vnd.oci.image.config.v1+json"),
+        "layers": [entry(layer, "application/vnd.oci.image.layer.v1.tar") for layer in layers],
+    }
+
+
 class Registry(Peer):
     """docker-registry, and what a client of it does."""
 
@@ -110,15 +124,7 @@ class Registry(Peer):
         connection.call("PUT", target, blob.buffers, headers, expect=(201,))
 
     def push_manifest(self, connection, repository, tag, config, layers):
-        kind = "application/vnd.oci.image.manifest.v1+json"
-        entry = lambda blob, what: {"mediaType": what, "digest": blob.digest, "size": blob.size}
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": kind,
-            "config": entry(config, "application/vnd.oci.image.config.v1+json"),
-            "layers": [entry(layer, "application/vnd.oci.image.layer.v1.tar") for layer in layers],
-        }
-        body = json.dumps(manifest).encode()
+        body, kind = json.dumps(image(config, layers)).encode(), MANIFEST
         connection.call("PUT", f"/v2/{repository}/manifests/{tag}", [body], {"Content-Type": kind}, expect=(201,))
 
     def blob_url(self, repository, blob):

@@ -2,7 +2,7 @@
 # S3 servers that nobody here wrote, for tests: installs, starts and stops them, on loopback only.
 #
 #   servers.sh install SERVER...
-#   servers.sh start SERVER PORT DIR    prints {"endpoint","bucket","accessKey","secretKey","region"} on one line
+#   servers.sh start SERVER PORT DIR    prints {"endpoint","bucket","accessKey","secretKey","region","update"}, one line
 #   servers.sh stop DIR
 #
 # SERVER  what it is here for
@@ -13,6 +13,7 @@
 #   minio     what the original registry was tested with; built from source
 #   s3s-fs    checks conditions, but not atomically: only a concurrent probe finds it out; built from source
 #
+# `update` says whether the server updates conditionally (If-Match) as S3 does; radosgw wants the tag without its quotes.
 # DIR holds data, logs and pids of one server. `start` on a running DIR prints its line again. Programs are kept in
 # $DCOS_REGISTRY_PARTS (default target/parts).
 set -euo pipefail
@@ -81,8 +82,10 @@ start_s3s-fs() {
 start_radosgw() { "$here/radosgw.sh" "$1" "$2" "$access" "$secret"; }
 
 line() {
-  printf '{"endpoint":"http://127.0.0.1:%s","bucket":"%s","accessKey":"%s","secretKey":"%s","region":"%s"}\n' \
-    "$1" "$bucket" "$access" "$secret" "$region"
+  local update=false
+  case $server in moto | minio) update=true ;; esac
+  printf '{"endpoint":"http://127.0.0.1:%s","bucket":"%s","accessKey":"%s","secretKey":"%s","region":"%s","update":%s}\n' \
+    "$1" "$bucket" "$access" "$secret" "$region" "$update"
 }
 
 is_server() {
