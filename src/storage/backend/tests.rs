@@ -167,11 +167,11 @@ pub(in crate::storage) fn real(name: &str) -> Option<S3Settings> {
     Some(S3Settings {
         bucket: word("bucket"),
         path: format!("{name}-{}", crate::clock::Entropy::system().nonce()),
-        credentials: S3Credentials::Static {
-            access_key_id: word("accessKey"),
-            secret_access_key: Secret::new(word("secretKey")),
-            session_token: None,
-        },
+        credentials: S3Credentials::Static(S3Keys {
+            id: word("accessKey"),
+            secret: Secret::new(word("secretKey")),
+            token: None,
+        }),
         ca: given["ca"].as_str().map(PathBuf::from),
         ..settings(&word("endpoint"))
     })
