@@ -302,6 +302,7 @@ impl Controller {
         if self.storage.control.state().inventory.accepted.get(&source) == Some(&revision) {
             return Ok(());
         }
+        let _turn = self.storage.accepting().await;
         let snapshot = self.storage.put_snapshot(&accepted.snapshot).await.map_err(|e| chain(&e))?;
         let operation = ControlOperation::SnapshotAccepted { source, revision, snapshot };
         tenure.commit(vec![operation]).await.map(|_| ()).map_err(|e| chain(&e))

@@ -13,13 +13,18 @@
 pub mod backend;
 pub mod blobs;
 pub mod catalog;
+pub mod collect;
 pub mod control;
 pub mod gate;
 pub mod lease;
 pub mod local;
 pub mod probe;
+pub mod progress;
 pub mod publish;
+pub mod reading;
+pub mod rebuild;
 pub mod records;
+pub mod scrub;
 mod snapshots;
 pub mod space;
 
@@ -27,8 +32,10 @@ mod calls;
 mod documents;
 mod open;
 
+mod listing;
+
 #[cfg(test)]
-pub(crate) mod aging;
+mod aged;
 #[cfg(test)]
 pub(crate) mod faults;
 #[cfg(test)]
@@ -41,6 +48,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::clock::{Clock, Entropy};
 use crate::model::{Coordinate, ErrorClass};
@@ -58,6 +66,7 @@ use gate::Gate;
 use local::{DirectoryLock, LocalError};
 use open::Admission;
 use probe::ProbeError;
+use reading::ReadError;
 use records::{Access, LogError, Site};
 
 /// The storage of one registry.
@@ -74,6 +83,10 @@ pub struct Storage {
     directory: Option<PathBuf>,
     clock: Clock,
     entropy: Entropy,
+    calls: Calls,
+    /// Held while a blob is put that only a control record will name, until that record stands; and while blobs
+    /// that nobody names are deleted.
+    accepting: Mutex<()>,
     /// Held for as long as this storage may write.
     lock: Option<DirectoryLock>,
 }
@@ -109,8 +122,14 @@ pub enum StorageError {
         coordinate: Coordinate,
         /// Why not.
         #[source]
-        source: BlobError,
+        source: ReadError,
     },
+    /// An accepted snapshot was not kept.
+    #[error("the accepted manifest was not kept")]
+    SnapshotNotKept(#[source] BlobError),
+    /// The catalog could not be read.
+    #[error("cannot read the catalog")]
+    Follow(#[source] LogError),
     /// The bytes of an accepted snapshot cannot be read.
     #[error("cannot read the last accepted manifest")]
     Snapshot(#[source] BlobError),
@@ -143,8 +162,9 @@ impl StorageError {
             Self::Bucket(error) => error.class(),
             Self::Probe(error) => error.class(),
             Self::Unfit { .. } => ErrorClass::Fatal,
-            Self::Open(error) => error.class(),
-            Self::Document { source, .. } | Self::Snapshot(source) => source.class(),
+            Self::Open(error) | Self::Follow(error) => error.class(),
+            Self::Document { source, .. } => source.class(),
+            Self::Snapshot(source) | Self::SnapshotNotKept(source) => source.class(),
             Self::NotJson { .. } | Self::SnapshotNotJson(_) => ErrorClass::Stall,
         }
     }
@@ -157,8 +177,9 @@ impl StorageError {
             Self::Bucket(error) => error.label(),
             Self::Probe(error) => error.label(),
             Self::Unfit { .. } => "StoreUnfit",
-            Self::Open(error) => error.label(),
-            Self::Document { source, .. } | Self::Snapshot(source) => source.label(),
+            Self::Open(error) | Self::Follow(error) => error.label(),
+            Self::Document { source, .. } => source.label(),
+            Self::Snapshot(source) | Self::SnapshotNotKept(source) => source.label(),
             Self::NotJson { .. } => "DocumentNotJson",
             Self::SnapshotNotJson(_) => "SnapshotNotJson",
         }
@@ -242,9 +263,9 @@ impl Storage {
         let catalog = Catalog::open(site.clone(), None).await.map_err(StorageError::Open)?;
         let control = Site { by_leader_only: false, ..site.clone() };
         let control = Control::open(control, catalog.registry()).await.map_err(StorageError::Open)?;
-        let blobs = Blobs::new(calls, entropy.clone());
+        let blobs = Blobs::new(calls.clone(), entropy.clone());
         let documents = Documents::default();
-        let (admission, directory, lock) = (None, None, None);
+        let (admission, directory, lock, accepting) = (None, None, None, Mutex::default());
         Ok(Self {
             blobs,
             catalog,
@@ -255,6 +276,8 @@ impl Storage {
             directory,
             clock,
             entropy,
+            calls,
+            accepting,
             lock,
         })
     }
@@ -278,6 +301,12 @@ impl Storage {
         self.lock.as_ref().map_or(Ok(()), DirectoryLock::check)
     }
 
+    /// Waits for the turn to put a blob that only a control record will name. To be held until that record stands,
+    /// because collection knows such a blob by that record.
+    pub async fn accepting(&self) -> MutexGuard<'_, ()> {
+        self.accepting.lock().await
+    }
+
     /// The metadata document of a package; none where the package is not published. Documents read lately
     /// are held in memory.
     ///
@@ -289,14 +318,13 @@ impl Storage {
         if let Some(document) = self.documents.get(&entry.document) {
             return Ok(Some(document));
         }
-        let Some(blob) = state.blob(&entry.document) else { return Ok(None) };
-        let read = self.blobs.read_all(&blob, publish::DOCUMENT_LIMIT).await;
+        let read = self.read_all(&entry.document, publish::DOCUMENT_LIMIT).await;
         let bytes =
             read.map_err(|source| StorageError::Document { coordinate: coordinate.clone(), source })?;
         let document: Arc<Value> = serde_json::from_slice(&bytes)
             .map(Arc::new)
             .map_err(|source| StorageError::NotJson { coordinate: coordinate.clone(), source })?;
-        self.documents.insert(entry.document, blob.size, Arc::clone(&document));
+        self.documents.insert(entry.document, bytes.len() as u64, Arc::clone(&document));
         Ok(Some(document))
     }
 }

@@ -23,7 +23,7 @@ use crate::model::{
 use crate::storage::Storage;
 use crate::storage::control::ControlOperation;
 use crate::storage::lease::Tenure;
-use crate::storage::publish::publish;
+use crate::storage::publish::{ReleaseVersion, publish};
 use crate::storage::records::RECORD_LIMIT;
 use crate::telemetry::chain;
 
@@ -211,9 +211,10 @@ impl Executor {
             let (package, member) = (Arc::clone(package), member.clone());
             async move { bundle::open_member(&package, &member).await.map_err(std::io::Error::other) }.boxed()
         };
+        let wanted = ReleaseVersion::Exactly(release_version);
         // Giving up halfway is safe: nothing is visible before the last record.
         let published = tokio::select! {
-            published = publish(&self.storage, &package.content, open, release_version) => published,
+            published = publish(&self.storage, &package.content, open, wanted) => published,
             () = self.stop.cancelled() => {
                 return Err(Stopped::Skipped("the controller is stopping".to_owned()));
             }

@@ -100,9 +100,12 @@ pub(super) async fn resource(
         base = base.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, content_range);
     }
     if method == Method::HEAD {
-        return finish(base.body(Body::empty()));
+        return match site.storage.whole(&path.digest) {
+            Ok(_) => finish(base.body(Body::empty())),
+            Err(error) => failure(error.class(), error.label(), &error),
+        };
     }
-    match site.storage.blobs.read(&blob, span).await {
+    match site.storage.read(&path.digest, span).await {
         Ok(bytes) => finish(base.body(Body::from_stream(bytes))),
         Err(error) => failure(error.class(), error.label(), &error),
     }

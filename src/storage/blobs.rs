@@ -12,6 +12,7 @@
 mod parts;
 mod read;
 mod verified;
+mod verify;
 mod write;
 
 #[cfg(test)]

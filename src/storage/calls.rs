@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions};
@@ -295,7 +295,7 @@ impl Calls {
         &self,
         prefix: &Path,
         offset: Option<&Path>,
-    ) -> impl Stream<Item = Result<Listed, CallError>> + Send + use<> {
+    ) -> BoxStream<'static, Result<Listed, CallError>> {
         let found = match offset {
             Some(offset) => self.data.list_with_offset(Some(prefix), offset),
             None => self.data.list(Some(prefix)),
@@ -310,6 +310,7 @@ impl Calls {
                 Err(error) => Some((Err(error), None)),
             }
         })
+        .boxed()
     }
 
     /// At most `most` of the objects below a prefix, the first ones in the order of keys after `offset`.
@@ -320,7 +321,7 @@ impl Calls {
         most: usize,
     ) -> Result<Vec<Listed>, CallError> {
         let mut page = BTreeMap::new();
-        let mut found = std::pin::pin!(self.list(prefix, offset));
+        let mut found = self.list(prefix, offset);
         while let Some(listed) = found.next().await {
             let listed = listed?;
             page.insert(listed.key.clone(), listed);

@@ -21,7 +21,7 @@ pub use state::{BlobEntry, CatalogState, PackageEntry};
 use super::records::{CommitError, Committed, Log, LogError, Names, Newer, Site};
 use crate::model::{Coordinate, Epoch};
 
-const NAMES: Names =
+pub(super) const NAMES: Names =
     Names { log: "v1/catalog/log", snap: "v1/catalog/snap", hint: "v1/catalog/hint", retention: None };
 
 type CommitResult = Result<Committed, CommitError<CatalogRejection>>;
@@ -100,6 +100,11 @@ impl Catalog {
     /// See [`Log::commit`]; [`CatalogRejection::Fenced`] under any other lease than the one fenced last.
     pub async fn commit_as_leader(&self, epoch: Epoch, operations: Vec<CatalogOperation>) -> CommitResult {
         self.0.commit(epoch, operations).await
+    }
+
+    /// When a record was written; see [`Log::written_at`].
+    pub(super) async fn written_at(&self, seq: u64) -> Result<i64, LogError> {
+        self.0.written_at(seq).await
     }
 
     /// Writes snapshot and hint where they are due; see [`Log::tend`].

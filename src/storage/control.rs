@@ -21,6 +21,13 @@ use crate::model::Epoch;
 /// How long a record is kept at least once a snapshot has taken its place.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
+pub(super) const NAMES: Names = Names {
+    log: "v1/control/log",
+    snap: "v1/control/snap",
+    hint: "v1/control/hint",
+    retention: Some(RETENTION),
+};
+
 /// How often taking over is tried while others take over too.
 #[cfg(test)]
 const ACQUIRE_TRIES: u32 = 8;
@@ -34,13 +41,7 @@ pub struct Control {
 impl Control {
     pub(super) async fn open(site: Site, registry: &str) -> Result<Self, LogError> {
         let holder = site.author.clone();
-        let names = Names {
-            log: "v1/control/log",
-            snap: "v1/control/snap",
-            hint: "v1/control/hint",
-            retention: Some(RETENTION),
-        };
-        let log = Log::open(site, names, Some(registry)).await?;
+        let log = Log::open(site, NAMES, Some(registry)).await?;
         Ok(Self { log, holder })
     }
 
@@ -132,6 +133,11 @@ impl Control {
     ) -> Result<Committed, CommitError<ControlRejection>> {
         let operation = ControlOperation::Requested { id: id.to_owned(), request };
         self.log.commit(Epoch::default(), vec![operation]).await
+    }
+
+    /// When a record was written; see [`Log::written_at`].
+    pub(super) async fn written_at(&self, seq: u64) -> Result<i64, LogError> {
+        self.log.written_at(seq).await
     }
 
     /// Writes snapshot and hint where they are due; see [`Log::tend`].

@@ -1,6 +1,6 @@
 //! A store for tests that fails, lies or dies at chosen calls.
 //!
-//! Every call of the trait, and every step of an upload in parts, is one step. Steps are counted, so that
+//! Every call of the trait (each key of a delete), and every step of an upload in parts, is one step. Steps are counted, so that
 //! a test can first count those of an operation and then hurt each in turn.
 
 use std::collections::BTreeMap;
@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 use crate::clock::Entropy;
@@ -26,7 +27,7 @@ pub(crate) enum Fault {
     Refused,
     /// A write is answered with "already exists" and not done (a conflict that nobody won).
     Conflict,
-    /// A read is answered with "not found" (a stale replica).
+    /// A read is answered with "not found", a list with nothing (a stale replica).
     Stale,
     /// The process dies before the step: it and all later ones are not done.
     DiesBefore,
@@ -153,11 +154,25 @@ impl ObjectStore for FaultStore {
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(keys)
+        let store = self.clone();
+        keys.then(move |key| {
+            let store = store.clone();
+            async move {
+                let key = key?;
+                let fault = store.step("delete", &key);
+                write(fault, &key, store.inner.delete(&key)).await.map(|()| key)
+            }
+        })
+        .boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        match self.step("list", prefix.unwrap_or(&Path::ROOT)) {
+            None => self.inner.list(prefix),
+            // A page that says nothing of what is there, as a stale replica does.
+            Some(Fault::Stale) => futures::stream::empty().boxed(),
+            Some(_) => futures::stream::iter([Err(failed())]).boxed(),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -1,14 +1,17 @@
-//! Publishing: every missing blob under its final key, then one catalog record.
+//! Publishing: every missing blob under its final key, then one catalog record. Unpublishing: one record.
 //!
 //! Until that record stands nothing is visible; afterwards everything is. What was put for a record that
-//! never came lies under keys that nobody names.
+//! never came lies under keys that nobody names. Where collection or another publisher came between, the record is
+//! refused and the work begins anew; what was put and still counts is kept.
+//!
+//! Publishing a package that is there heals it: damaged copies among its bytes are replaced by new ones.
 
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
 use super::Storage;
 use super::blobs::BlobError;
-use super::catalog::{CatalogRejection, NewBlob, Publication};
+use super::catalog::{CatalogOperation, CatalogRejection, CatalogState, NewBlob, Publication};
 use super::records::{CommitError, LogError};
 use crate::model::{Coordinate, Digest, ErrorClass, Member, PackageContent};
 
@@ -17,8 +20,26 @@ pub const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 
 const DOCUMENT_TYPE: &str = "application/json";
 
+/// How often the work is begun.
+const TRIES: u32 = 4;
+
+/// How many release versions are tried where any will do.
+const NUMBERS: u32 = 16;
+
+/// The role under which errors name the metadata document.
+const DOCUMENT_ROLE: &str = "metadata";
+
 /// The bytes of a member.
 pub type MemberReader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// The release version that a publication gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseVersion {
+    /// This one; it is an error when another version of the name has it.
+    Exactly(u64),
+    /// One more than the highest of the name.
+    NextFree,
+}
 
 /// A package version that is in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +50,11 @@ pub struct Published {
     pub release_version: u64,
     /// Whether it had been there before.
     pub already: bool,
+    /// How many damaged copies were replaced.
+    pub healed: usize,
 }
 
-/// A package that was not published, or not known to be.
+/// A package that was not published or unpublished, or not known to be.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// A member could not be opened.
@@ -84,6 +107,21 @@ pub enum PublishError {
         #[source]
         source: Box<CommitError<CatalogRejection>>,
     },
+    /// There is no such package.
+    #[error("{coordinate} is not published")]
+    NotPublished {
+        /// Which package.
+        coordinate: Coordinate,
+    },
+    /// The record that takes the package away was not written, or not known to be.
+    #[error("cannot unpublish {coordinate}")]
+    Withdraw {
+        /// Which package.
+        coordinate: Coordinate,
+        /// Why not.
+        #[source]
+        source: Box<CommitError<CatalogRejection>>,
+    },
 }
 
 impl PublishError {
@@ -93,9 +131,11 @@ impl PublishError {
         match self {
             Self::Open { .. } => ErrorClass::Retry,
             Self::Store { source, .. } => source.class(),
-            Self::DocumentTooLarge { .. } | Self::VersionImmutable { .. } => ErrorClass::Stall,
+            Self::DocumentTooLarge { .. } | Self::VersionImmutable { .. } | Self::NotPublished { .. } => {
+                ErrorClass::Stall
+            }
             Self::Follow(error) => error.class(),
-            Self::Commit { source, .. } => source.class(),
+            Self::Commit { source, .. } | Self::Withdraw { source, .. } => source.class(),
         }
     }
 
@@ -108,14 +148,16 @@ impl PublishError {
             Self::DocumentTooLarge { .. } => "DocumentTooLarge",
             Self::VersionImmutable { .. } => "VersionImmutable",
             Self::Follow(error) => error.label(),
-            Self::Commit { source, .. } => source.label(),
+            Self::NotPublished { .. } => "NotPublished",
+            Self::Commit { source, .. } | Self::Withdraw { source, .. } => source.label(),
         }
     }
 }
 
-/// Puts a package version into the registry. The same content again is success and writes nothing.
+/// Puts a package version into the registry. The same content again is success; it writes nothing unless copies are
+/// damaged, which are replaced then.
 ///
-/// `open` gives the bytes of a member; it is asked only for those that the catalog does not have. What it
+/// `open` gives the bytes of a member; it is asked only for those that the catalog does not have whole. What it
 /// gives is checked against the member's digest and size.
 ///
 /// # Errors
@@ -124,111 +166,201 @@ pub async fn publish<'a, F>(
     storage: &Storage,
     content: &PackageContent,
     open: F,
-    release_version: u64,
+    release_version: ReleaseVersion,
 ) -> Result<Published, PublishError>
 where
     F: Fn(&Member) -> BoxFuture<'a, std::io::Result<MemberReader>> + Sync,
 {
-    let coordinate = &content.coordinate;
-    let digest = content.digest();
-    let start = storage.catalog.follow().await.map_err(PublishError::Follow)?;
-    let not_committed = |source: CommitError<_>| PublishError::Commit {
-        coordinate: coordinate.clone(),
-        source: source.into(),
-    };
-    storage.catalog.writable().map_err(not_committed)?;
-    if let Some(entry) = storage.catalog.state().entry(coordinate) {
-        return already(content, digest, entry.digest, entry.release_version);
-    }
-    let (document, mut blobs) = put_document(storage, content, start).await?;
-    put_members(storage, content, open, start, &mut blobs).await?;
-    let publication = Publication {
-        coordinate: coordinate.clone(),
-        digest,
-        release_version,
-        document,
-        members: content.members.clone(),
-        blobs,
-    };
-    match storage.catalog.publish(publication).await {
-        Ok(_) => Ok(Published { digest, release_version, already: false }),
-        Err(CommitError::Rejected(CatalogRejection::AlreadyPublished { release_version, .. })) => {
-            already(content, digest, digest, release_version)
+    let mut work = Work { storage, content, open, digest: content.digest(), put: Vec::new() };
+    let mut tries = 1;
+    loop {
+        match work.attempt(release_version).await {
+            Err(PublishError::Commit { source, .. }) if tries < TRIES && may_begin_anew(&source) => {
+                tracing::debug!(coordinate = %content.coordinate, %source, tries, "publishing is begun anew");
+                tries += 1;
+            }
+            ended => return ended,
         }
-        Err(CommitError::Rejected(CatalogRejection::VersionImmutable { published, .. })) => {
-            already(content, digest, published, release_version)
+    }
+}
+
+/// Takes a package version away. Its bytes stay until they are collected, and a publication may take them back.
+///
+/// # Errors
+/// [`PublishError::NotPublished`], [`PublishError::Withdraw`].
+pub async fn unpublish(storage: &Storage, coordinate: &Coordinate) -> Result<(), PublishError> {
+    let coordinate = coordinate.clone();
+    match storage.catalog.unpublish(coordinate.clone()).await {
+        Ok(_) => Ok(()),
+        Err(CommitError::Rejected(CatalogRejection::NotPublished { .. })) => {
+            Err(PublishError::NotPublished { coordinate })
         }
-        Err(source) => Err(not_committed(source)),
+        Err(source) => Err(PublishError::Withdraw { coordinate, source: source.into() }),
     }
 }
 
-/// Success when what is published is what was to be published.
-fn already(
-    content: &PackageContent,
-    digest: Digest,
-    published: Digest,
-    release_version: u64,
-) -> Result<Published, PublishError> {
-    if published == digest {
-        Ok(Published { digest, release_version, already: true })
-    } else {
-        Err(PublishError::VersionImmutable { coordinate: content.coordinate.clone(), published })
+/// Whether somebody else came between, so that the same may succeed with the state as it is now.
+fn may_begin_anew(error: &CommitError<CatalogRejection>) -> bool {
+    match error {
+        CommitError::Rejected(CatalogRejection::NotInUse { .. }) => true,
+        CommitError::Rejected(rejection) => rejection.is_race(),
+        _ => false,
     }
 }
 
-/// Puts the metadata document unless the catalog has it.
-async fn put_document(
-    storage: &Storage,
-    content: &PackageContent,
-    start: u64,
-) -> Result<(Digest, Vec<NewBlob>), PublishError> {
-    let document = content.metadata.to_string().into_bytes();
-    let size = document.len() as u64;
-    if size > DOCUMENT_LIMIT {
-        return Err(PublishError::DocumentTooLarge { coordinate: content.coordinate.clone(), size });
-    }
-    let digest = Digest::of(&document);
-    if storage.catalog.state().blob(&digest).is_some() {
-        return Ok((digest, Vec::new()));
-    }
-    let put = storage.blobs.put_bytes(&document, start).await;
-    let blob = put.map_err(|source| not_stored(content, "metadata", source))?;
-    Ok((digest, vec![NewBlob::new(&blob, DOCUMENT_TYPE)]))
-}
-
-/// Puts the members that the catalog does not have, each digest once.
-async fn put_members<'a, F>(
-    storage: &Storage,
-    content: &PackageContent,
+/// One publication on its way.
+struct Work<'w, F> {
+    storage: &'w Storage,
+    content: &'w PackageContent,
     open: F,
-    start: u64,
-    blobs: &mut Vec<NewBlob>,
-) -> Result<(), PublishError>
+    digest: Digest,
+    /// What was put so far.
+    put: Vec<NewBlob>,
+}
+
+impl<'a, F> Work<'_, F>
 where
     F: Fn(&Member) -> BoxFuture<'a, std::io::Result<MemberReader>> + Sync,
 {
-    for member in &content.members {
-        let known = storage.catalog.state().blob(&member.digest).is_some();
-        if known || blobs.iter().any(|blob| blob.digest == member.digest) {
-            continue;
+    async fn attempt(&mut self, release_version: ReleaseVersion) -> Result<Published, PublishError> {
+        let catalog = &self.storage.catalog;
+        let start = catalog.follow().await.map_err(PublishError::Follow)?;
+        catalog.writable().map_err(|source| self.not_committed(source))?;
+        let state = catalog.state();
+        // What was put for an earlier attempt counts as long as its session does.
+        self.put
+            .retain(|new| new.key.start >= state.watermark() && !state.condemned().contains_key(&new.copy()));
+        if let Some(entry) = state.entry(&self.content.coordinate) {
+            let published = self.already(entry.digest, entry.release_version)?;
+            return self.heal(published, &state, start).await;
         }
-        let mut reader = open(member).await.map_err(|source| PublishError::Open {
-            coordinate: content.coordinate.clone(),
-            role: member.role.clone(),
-            source,
-        })?;
-        let put = storage.blobs.put(&mut *reader, member.digest, member.size, start).await;
-        let blob = put.map_err(|source| not_stored(content, &member.role, source))?;
-        blobs.push(NewBlob::new(&blob, &member.media_type));
+        let document = self.put_document(&state, start).await?;
+        self.put_members(&state, start).await?;
+        self.commit(document, release_version).await
     }
-    Ok(())
-}
 
-fn not_stored(content: &PackageContent, role: &str, source: BlobError) -> PublishError {
-    PublishError::Store {
-        coordinate: content.coordinate.clone(),
-        role: role.to_owned(),
-        source: source.into(),
+    /// Writes the record; where any release version will do, with the next one that nobody has.
+    async fn commit(&self, document: Digest, wanted: ReleaseVersion) -> Result<Published, PublishError> {
+        let PackageContent { coordinate, members, .. } = self.content;
+        let mut tries = 1;
+        loop {
+            let release_version = match wanted {
+                ReleaseVersion::Exactly(release_version) => release_version,
+                ReleaseVersion::NextFree => {
+                    self.storage.catalog.state().next_release_version(&coordinate.name)
+                }
+            };
+            let publication = Publication {
+                coordinate: coordinate.clone(),
+                digest: self.digest,
+                release_version,
+                document,
+                members: members.clone(),
+                blobs: self.put.clone(),
+            };
+            match self.storage.catalog.publish(publication).await {
+                Ok(_) => {
+                    let digest = self.digest;
+                    return Ok(Published { digest, release_version, already: false, healed: 0 });
+                }
+                Err(CommitError::Rejected(CatalogRejection::AlreadyPublished {
+                    release_version, ..
+                })) => {
+                    return self.already(self.digest, release_version);
+                }
+                Err(CommitError::Rejected(CatalogRejection::VersionImmutable { published, .. })) => {
+                    return self.already(published, release_version);
+                }
+                Err(CommitError::Rejected(CatalogRejection::ReleaseVersionTaken { .. }))
+                    if wanted == ReleaseVersion::NextFree && tries < NUMBERS =>
+                {
+                    tries += 1;
+                }
+                Err(source) => return Err(self.not_committed(source)),
+            }
+        }
+    }
+
+    /// Success when what is published is what was to be published.
+    fn already(&self, published: Digest, release_version: u64) -> Result<Published, PublishError> {
+        let digest = self.digest;
+        if published == digest {
+            Ok(Published { digest, release_version, already: true, healed: 0 })
+        } else {
+            let coordinate = self.content.coordinate.clone();
+            Err(PublishError::VersionImmutable { coordinate, published })
+        }
+    }
+
+    /// Brings new copies of what is damaged.
+    async fn heal(
+        &mut self,
+        published: Published,
+        state: &CatalogState,
+        start: u64,
+    ) -> Result<Published, PublishError> {
+        let Some(entry) = state.entry(&self.content.coordinate) else { return Ok(published) };
+        let mut damaged = entry.references();
+        damaged.retain(|digest| state.is_damaged(digest));
+        if damaged.is_empty() {
+            return Ok(published);
+        }
+        self.put_document(state, start).await?;
+        self.put_members(state, start).await?;
+        let new: Vec<_> = self.put.iter().filter(|new| damaged.contains(&new.digest)).cloned().collect();
+        let healed = new.len();
+        let replaced = self.storage.catalog.commit(CatalogOperation::Replaced { blobs: new }).await;
+        replaced.map_err(|source| self.not_committed(source))?;
+        tracing::info!(coordinate = %self.content.coordinate, healed, "damaged copies were replaced");
+        Ok(Published { healed, ..published })
+    }
+
+    /// Puts the metadata document unless it is there.
+    async fn put_document(&mut self, state: &CatalogState, start: u64) -> Result<Digest, PublishError> {
+        let document = self.content.metadata.to_string().into_bytes();
+        let size = document.len() as u64;
+        if size > DOCUMENT_LIMIT {
+            return Err(PublishError::DocumentTooLarge { coordinate: self.content.coordinate.clone(), size });
+        }
+        let digest = Digest::of(&document);
+        if !self.has(state, &digest) {
+            let put = self.storage.blobs.put_bytes(&document, start).await;
+            let blob = put.map_err(|source| self.not_stored(DOCUMENT_ROLE, source))?;
+            self.put.push(NewBlob::new(&blob, DOCUMENT_TYPE));
+        }
+        Ok(digest)
+    }
+
+    /// Puts the members that are not there, each digest once.
+    async fn put_members(&mut self, state: &CatalogState, start: u64) -> Result<(), PublishError> {
+        for member in &self.content.members {
+            if self.has(state, &member.digest) {
+                continue;
+            }
+            let mut reader = (self.open)(member).await.map_err(|source| PublishError::Open {
+                coordinate: self.content.coordinate.clone(),
+                role: member.role.clone(),
+                source,
+            })?;
+            let put = self.storage.blobs.put(&mut *reader, member.digest, member.size, start).await;
+            let blob = put.map_err(|source| self.not_stored(&member.role, source))?;
+            self.put.push(NewBlob::new(&blob, &member.media_type));
+        }
+        Ok(())
+    }
+
+    /// Whether bytes need not be brought. A copy that is damaged counts for nothing.
+    fn has(&self, state: &CatalogState, digest: &Digest) -> bool {
+        state.has(digest) || self.put.iter().any(|new| new.digest == *digest)
+    }
+
+    fn not_stored(&self, role: &str, source: BlobError) -> PublishError {
+        let (coordinate, role) = (self.content.coordinate.clone(), role.to_owned());
+        PublishError::Store { coordinate, role, source: source.into() }
+    }
+
+    fn not_committed(&self, source: CommitError<CatalogRejection>) -> PublishError {
+        PublishError::Commit { coordinate: self.content.coordinate.clone(), source: source.into() }
     }
 }
 

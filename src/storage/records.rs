@@ -17,6 +17,7 @@
 //! This module knows nothing of packages: what an operation means and which are refused is said by a
 //! [`State`].
 
+mod audit;
 mod hint;
 mod load;
 mod log;
@@ -30,6 +31,7 @@ mod trim;
 #[cfg(test)]
 mod tests;
 
+pub(super) use audit::{Audit, audit};
 pub use log::{Access, Committed, Log};
 pub(super) use log::{Names, Site};
 pub use trim::Trimmed;

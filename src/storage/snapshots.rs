@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::blobs::{Blob, BlobError};
+use super::blobs::Blob;
 use super::{Storage, StorageError};
 use crate::model::{
     Completeness, Digest, FileContent, Revision, Snapshot, SnapshotFile, SnapshotPath, SourceName,
@@ -45,16 +45,19 @@ enum StoredContent {
 }
 
 impl Storage {
-    /// Stores a complete snapshot. None where it is too long to be kept.
+    /// Stores a complete snapshot. None where it is too long to be kept. The caller holds
+    /// [`Storage::accepting`] until the record that names it stands.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<Option<Blob>, BlobError> {
+    pub async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<Option<Blob>, StorageError> {
         let bytes = serde_json::to_vec(&store(snapshot)).unwrap_or_default();
         if bytes.is_empty() || bytes.len() as u64 > LONGEST {
             return Ok(None);
         }
-        self.blobs.put_bytes(&bytes, self.catalog.seq()).await.map(Some)
+        // With a number from long ago it would be collected as something that nobody wanted any more.
+        let start = self.catalog.follow().await.map_err(StorageError::Follow)?;
+        self.blobs.put_bytes(&bytes, start).await.map(Some).map_err(StorageError::SnapshotNotKept)
     }
 
     /// The last accepted snapshot of a source, where one was kept.

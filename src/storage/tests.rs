@@ -8,7 +8,7 @@ use serde_json::json;
 use super::catalog::{CatalogRejection, NewBlob, Publication};
 use super::control::ControlOperation;
 use super::faults::{Fault, FaultStore};
-use super::publish::{MemberReader, Published, publish};
+use super::publish::{MemberReader, Published, ReleaseVersion, publish};
 use super::records::CommitError;
 use super::*;
 use crate::model::{
@@ -65,12 +65,20 @@ impl Sample {
     }
 
     pub(super) async fn publish(&self, storage: &Storage) -> Result<Published, publish::PublishError> {
+        self.publish_as(storage, ReleaseVersion::Exactly(0)).await
+    }
+
+    pub(super) async fn publish_as(
+        &self,
+        storage: &Storage,
+        release_version: ReleaseVersion,
+    ) -> Result<Published, publish::PublishError> {
         let open = |member: &Member| {
             let at = self.content.members.iter().position(|m| m == member).unwrap();
             let reader: MemberReader = Box::new(std::io::Cursor::new(self.bytes[at].clone()));
             Box::pin(async move { Ok(reader) }) as futures::future::BoxFuture<'_, _>
         };
-        publish(storage, &self.content, open, 0).await
+        publish(storage, &self.content, open, release_version).await
     }
 
     /// Reads everything of the package back and compares it.
@@ -86,6 +94,24 @@ impl Sample {
             assert_eq!(storage.blobs.read_all(&blob, 1 << 20).await.unwrap(), bytes);
         }
     }
+}
+
+/// Checks without our reader that a log has no gap and that each record names the one before it.
+pub(super) async fn gapless(store: &Arc<dyn ObjectStore>, folder: &str) -> u64 {
+    use futures::TryStreamExt as _;
+    use object_store::ObjectStoreExt as _;
+    let listed: Vec<_> = store.list(Some(&folder.into())).try_collect().await.unwrap();
+    let mut names: Vec<_> = listed.into_iter().map(|meta| meta.location).collect();
+    names.sort();
+    let mut previous = None::<Digest>;
+    for (seq, name) in names.iter().enumerate() {
+        let bytes = store.get(name).await.unwrap().bytes().await.unwrap();
+        let record: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((&record["seq"], name.filename()), (&json!(seq), Some(format!("{seq:020}").as_str())));
+        assert_eq!(record["previous"], json!(previous), "{name}");
+        previous = Some(Digest::of(&bytes));
+    }
+    names.len() as u64
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use super::write::write_with;
 use super::*;
 use crate::clock::{Clock, Entropy};
 use crate::storage::Storage;
-use crate::storage::publish::{PublishError, publish};
+use crate::storage::publish::{PublishError, ReleaseVersion, publish};
 use zip::{Parts, Zip};
 
 pub fn open(bytes: &[u8]) -> Result<BundleFile, BundleFileError> {
@@ -54,7 +54,9 @@ async fn storage() -> Storage {
 
 async fn put(storage: &Storage, bundle: &BundleFile) -> Result<Digest, PublishError> {
     let open = |member: &Member| bundle.open_member(member);
-    publish(storage, bundle.content(), open, 7).await.map(|published| published.digest)
+    publish(storage, bundle.content(), open, ReleaseVersion::Exactly(7))
+        .await
+        .map(|published| published.digest)
 }
 
 /// A package with empty, small, large and equal members.

@@ -97,7 +97,7 @@ impl Blobs {
     }
 
     /// The digests of all chunks, verified against the catalog.
-    async fn chunks(&self, blob: &Blob) -> Result<Chunks, BlobError> {
+    pub(in crate::storage) async fn chunks(&self, blob: &Blob) -> Result<Chunks, BlobError> {
         let digest = blob.digest;
         let Some(expected) = blob.chunks else {
             return Ok(Chunks { digest, list: Bytes::copy_from_slice(digest.as_bytes()) });
@@ -116,14 +116,14 @@ impl Blobs {
 
 /// The digests of a blob's chunks, one after the other.
 #[derive(Clone)]
-struct Chunks {
+pub(in crate::storage) struct Chunks {
     digest: Digest,
     list: Bytes,
 }
 
 impl Chunks {
     /// Compares whole chunks, the first of which begins at `offset`.
-    fn verify(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobError> {
+    pub(super) fn verify(&self, offset: u64, bytes: &[u8]) -> Result<(), BlobError> {
         let chunk = usize::try_from(CHUNK).unwrap_or(usize::MAX);
         let length = usize::try_from(DIGEST_LENGTH).unwrap_or(usize::MAX);
         let first = usize::try_from(offset / CHUNK).unwrap_or(usize::MAX);

@@ -33,7 +33,8 @@ pub struct PackageEntry {
 
 impl PackageEntry {
     /// The digests that it references, each once.
-    fn references(&self) -> std::collections::BTreeSet<Digest> {
+    #[must_use]
+    pub fn references(&self) -> std::collections::BTreeSet<Digest> {
         self.members.iter().map(|member| member.digest).chain([self.document]).collect()
     }
 }
@@ -112,6 +113,12 @@ impl CatalogState {
     pub fn blob(&self, digest: &Digest) -> Option<Blob> {
         let BlobEntry { key, size, chunks, .. } = *self.blobs.get(digest)?;
         Some(Blob { digest: *digest, key, size, chunks })
+    }
+
+    /// What the catalog knows of a digest.
+    #[must_use]
+    pub fn blob_entry(&self, digest: &Digest) -> Option<&BlobEntry> {
+        self.blobs.get(digest)
     }
 
     /// Whether the bytes of a digest need not be brought: they are here, and nobody found them damaged.

@@ -222,7 +222,7 @@ async fn a_member_that_cannot_be_opened_is_named() {
     let open = |_: &Member| -> BoxFuture<'_, std::io::Result<MemberReader>> {
         Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) })
     };
-    let error = publish(&storage, &sample.content, open, 0).await.unwrap_err();
+    let error = publish(&storage, &sample.content, open, ReleaseVersion::Exactly(0)).await.unwrap_err();
     assert_eq!(error.to_string(), "cannot open asset/1 of second 1");
 }
 

@@ -174,7 +174,7 @@ async fn near(site: &Site, names: &Names, tail: u64) -> Result<Option<u64>, LogE
 /// The lowest record above a number.
 async fn first_after(site: &Site, names: &Names, tail: u64) -> Result<Option<u64>, LogError> {
     let offset = names.record(tail);
-    let mut later = std::pin::pin!(site.calls.list(&names.log.into(), Some(&offset)));
+    let mut later = site.calls.list(&names.log.into(), Some(&offset));
     let mut lowest: Option<u64> = None;
     while let Some(meta) = later.try_next().await.map_err(LogError::Read)? {
         if let Some(seq) = meta.key.filename().and_then(|name| name.parse::<u64>().ok()) {
@@ -241,7 +241,7 @@ async fn begin(site: &Site, names: &Names, registry: Option<&str>) -> Result<Byt
 }
 
 /// Reads record 0: the id of the registry.
-fn read_first(folder: &'static str, bytes: &[u8]) -> Result<String, LogError> {
+pub(super) fn read_first(folder: &'static str, bytes: &[u8]) -> Result<String, LogError> {
     let broken = |what| LogError::Broken { folder, seq: 0, what };
     match decode::<()>(bytes, 0, None) {
         Ok(record) => record.registry.ok_or_else(|| broken("it names no registry".into())),

@@ -18,7 +18,7 @@ use crate::storage::calls::Calls;
 use crate::storage::gate::Gate;
 
 /// The most records that are read ahead at a time; with [`RECORD_LIMIT`] the bound on their memory.
-const AHEAD: u64 = 64;
+pub(super) const AHEAD: u64 = 64;
 
 /// What opening a log may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,6 +236,18 @@ impl<S: State> Log<S> {
         super::queue::commit(self, epoch, operations).await
     }
 
+    /// When a record was written, in milliseconds by the store's own clock: good for differences between objects of
+    /// one store, and for nothing else.
+    ///
+    /// # Errors
+    /// When it cannot be looked at, or is not there.
+    pub(in crate::storage) async fn written_at(&self, seq: u64) -> Result<i64, LogError> {
+        let found = self.site.calls.head(&self.names.record(seq)).await.map_err(LogError::Read)?;
+        let what = || "it is gone".to_owned();
+        let found = found.ok_or_else(|| LogError::Broken { folder: self.names.log, seq, what: what() })?;
+        Ok(found.modified.as_millisecond())
+    }
+
     /// Reads to the tail. One record is asked for at first, more at a time while there are any.
     pub(super) async fn replay(&self) -> Result<(), LogError> {
         if self.in_doubt() {
@@ -314,7 +326,12 @@ pub(super) async fn read_on<S: State>(
 }
 
 /// Takes in one record; false when only a newer program could.
-fn take_in<S: State>(names: &Names, view: &mut View<S>, seq: u64, bytes: &[u8]) -> Result<bool, LogError> {
+pub(super) fn take_in<S: State>(
+    names: &Names,
+    view: &mut View<S>,
+    seq: u64,
+    bytes: &[u8],
+) -> Result<bool, LogError> {
     match decode(bytes, seq, Some(view.digest)) {
         Ok(record) => {
             advance(view, &record, Digest::of(bytes));

@@ -24,7 +24,7 @@ const KEPT: usize = 3;
 const HINT_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long writing a snapshot may take.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is to be written when there is time.
 pub(super) struct Due<S> {

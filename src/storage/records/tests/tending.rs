@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::storage::aging::AgingStore;
+use crate::storage::aged::AgedStore;
 use crate::storage::records::tend::EVERY;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -129,7 +129,7 @@ async fn a_record_that_is_gone_is_not_taken_for_the_end() {
 /// A log that is trimmed, in a store whose times a clock decides.
 async fn trimmed_log(clock: &Clock, records: u64) -> (Arc<dyn ObjectStore>, Log<Numbers>) {
     let names = Names { retention: Some(DAY), ..NAMES };
-    let store: Arc<dyn ObjectStore> = Arc::new(AgingStore::new(memory(), clock.clone()));
+    let store: Arc<dyn ObjectStore> = Arc::new(AgedStore::new(memory(), clock.clone()));
     let timed = Site { calls: Calls::new(Arc::clone(&store), clock.clone()), ..site(&store, 1) };
     let log = Log::open(timed, names, None).await.unwrap();
     for number in 0..records {

@@ -1,9 +1,9 @@
-//! A store for tests whose times follow a clock that a test moves: objects get as old as the test says.
+//! A store for tests whose objects are as old as a script says.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -16,36 +16,31 @@ use object_store::{
 
 use crate::clock::Clock;
 
-/// The wrapper. Clones share one memory of when what was written.
+/// The wrapper. What was put in one call bears the time of its clock. Clones share everything.
 #[derive(Clone)]
-pub(crate) struct AgingStore {
+pub(crate) struct AgedStore {
     inner: Arc<dyn ObjectStore>,
     clock: Clock,
     written: Arc<Mutex<BTreeMap<Path, Duration>>>,
 }
 
-impl AgingStore {
+impl AgedStore {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, clock: Clock) -> Self {
         Self { inner, clock, written: Arc::default() }
     }
 
-    fn note(&self, key: &Path) {
-        self.written.lock().unwrap().insert(key.clone(), self.clock.boot());
-    }
-
-    /// The inner store's times are all of today; what is added makes the difference.
-    fn aged(&self, mut meta: ObjectMeta) -> ObjectMeta {
-        let written = self.written.lock().unwrap().get(&meta.location).copied();
-        meta.last_modified += written.unwrap_or_default();
-        meta
+    fn date(written: &Mutex<BTreeMap<Path, Duration>>, meta: &mut ObjectMeta) {
+        if let Some(written) = written.lock().unwrap().get(&meta.location) {
+            meta.last_modified = (UNIX_EPOCH + *written).into();
+        }
     }
 }
 
 #[async_trait]
-impl ObjectStore for AgingStore {
+impl ObjectStore for AgedStore {
     async fn put_opts(&self, key: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let put = self.inner.put_opts(key, payload, options).await?;
-        self.note(key);
+        self.written.lock().unwrap().insert(key.clone(), self.clock.boot());
         Ok(put)
     }
 
@@ -54,14 +49,13 @@ impl ObjectStore for AgingStore {
         key: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.note(key);
         self.inner.put_multipart_opts(key, options).await
     }
 
     async fn get_opts(&self, key: &Path, options: GetOptions) -> Result<GetResult> {
-        let mut found = self.inner.get_opts(key, options).await?;
-        found.meta = self.aged(found.meta);
-        Ok(found)
+        let mut result = self.inner.get_opts(key, options).await?;
+        Self::date(&self.written, &mut result.meta);
+        Ok(result)
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -69,8 +63,12 @@ impl ObjectStore for AgingStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let aging = self.clone();
-        self.inner.list(prefix).map(move |meta| meta.map(|meta| aging.aged(meta))).boxed()
+        let written = Arc::clone(&self.written);
+        let dated = move |mut meta: ObjectMeta| {
+            Self::date(&written, &mut meta);
+            meta
+        };
+        self.inner.list(prefix).map(move |meta| meta.map(&dated)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -82,14 +80,14 @@ impl ObjectStore for AgingStore {
     }
 }
 
-impl fmt::Debug for AgingStore {
+impl fmt::Debug for AgedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AgingStore")
+        f.write_str("AgedStore")
     }
 }
 
-impl fmt::Display for AgingStore {
+impl fmt::Display for AgedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AgingStore")
+        f.write_str("AgedStore")
     }
 }
