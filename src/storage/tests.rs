@@ -1,5 +1,7 @@
 //! The storage as a whole, and what its parts' tests share.
 
+mod crashes;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -215,6 +215,108 @@ async fn objects(place: &Place) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn where_any_release_version_will_do_the_next_free_one_is_taken() {
+    let place = &Place::both()[0];
+    let (storage, store) = registry(place).await;
+    let other = open(Arc::new(store), 2).await.unwrap();
+    let (a, b) = (Sample::new("first", "2", 2), Sample::new("first", "3", 3));
+    let publish_both = async {
+        futures::join!(
+            a.publish_as(&storage, ReleaseVersion::NextFree),
+            b.publish_as(&other, ReleaseVersion::NextFree)
+        )
+    };
+    let (a, b) = publish_both.await;
+    let mut taken = [a.unwrap().release_version, b.unwrap().release_version];
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 2]);
+    let exactly = Sample::new("first", "4", 4).publish_as(&other, ReleaseVersion::Exactly(2)).await;
+    assert_eq!(exactly.unwrap_err().label(), "ReleaseVersionTaken");
+}
+
+#[tokio::test]
+async fn what_is_not_published_cannot_be_unpublished() {
+    let place = &Place::both()[0];
+    let (storage, _) = registry(place).await;
+    let coordinate = Sample::new("first", "1", 1).content.coordinate;
+    unpublish(&storage, &coordinate).await.unwrap();
+    let again = unpublish(&storage, &coordinate).await.unwrap_err();
+    assert_eq!((again.label(), again.to_string()), ("NotPublished", "first 1 is not published".into()));
+    assert!(storage.document(&coordinate).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_of_unpublishing_can_fail_or_be_the_last() {
+    let (first, second) = (Sample::new("first", "1", 1), Sample::new("second", "1", 2));
+    let mut tried = 0;
+    for step in 0..20 {
+        let deaths = [Fault::DiesBefore, Fault::DiesAfter];
+        for fault in deaths.into_iter().chain(Fault::SURVIVED) {
+            let (place, when) = (Place::Memory(Arc::default()), format!("{fault:?} at {step}"));
+            let (storage, store) = registry(&place).await;
+            second.publish(&storage).await.unwrap();
+            // Somebody else writes, so that the record loses first.
+            open(place.store(), 2).await.unwrap().control.acquire().await.unwrap();
+            Sample::new("third", "1", 3).publish(&open(place.store(), 2).await.unwrap()).await.unwrap();
+            store.hurt([(step, fault)]);
+            let outcome = unpublish(&storage, &second.content.coordinate).await;
+            tried = tried.max(store.steps().len());
+            let next = place.restart().await;
+            first.check(&next).await;
+            if next.catalog.state().entry(&second.content.coordinate).is_some() {
+                assert!(outcome.is_err(), "{when}: an acknowledged removal is lost");
+                second.check(&next).await;
+                unpublish(&next, &second.content.coordinate).await.unwrap();
+            }
+            let log = crate::storage::tests::gapless(&place.store(), "v1/catalog/log").await;
+            assert_eq!(log, 5, "{when}: it was recorded twice");
+            second.publish(&next).await.unwrap();
+            second.check(&next).await;
+        }
+    }
+    assert!(tried < 20, "not all steps were tried");
+    println!("unpublish: {tried} steps, 2 deaths and 4 faults at each");
+}
+
+/// A registry whose package has a damaged document, a damaged small member and a damaged large one.
+async fn damaged(place: &Place) -> (Storage, FaultStore) {
+    let (storage, store) = registry(place).await;
+    let entry =
+        storage.catalog.state().entry(&Sample::new("first", "1", 1).content.coordinate).unwrap().clone();
+    for digest in [entry.document, entry.members[1].digest, entry.members[3].digest] {
+        let blob = storage.whole(&digest).unwrap();
+        place.store().delete(&blob.path()).await.unwrap();
+        assert!(storage.quarantine(&blob).await);
+    }
+    store.hurt([]);
+    (storage, store)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_of_healing_can_fail_or_be_the_last() {
+    let sample = Sample::new("first", "1", 1);
+    let (storage, store) = damaged(&Place::Memory(Arc::default())).await;
+    assert_eq!(sample.publish(&storage).await.unwrap().healed, 3);
+    let steps = store.steps();
+    for (step, name) in steps.iter().enumerate() {
+        let deaths = [Fault::DiesBefore, Fault::DiesAfter];
+        for fault in deaths.into_iter().chain(Fault::SURVIVED) {
+            let (place, when) = (Place::Memory(Arc::default()), format!("{fault:?} at {step}: {name}"));
+            let (storage, store) = damaged(&place).await;
+            store.hurt([(step, fault)]);
+            let outcome = sample.publish(&storage).await;
+            let next = place.restart().await;
+            let damaged = next.catalog.state().blobs().filter(|(_, entry)| entry.damaged).count();
+            assert!(damaged == 0 || (damaged == 3 && outcome.is_err()), "{when}: half of it was healed");
+            assert_eq!(sample.publish(&next).await.unwrap().healed, damaged, "{when}");
+            sample.check(&next).await;
+            crate::storage::tests::gapless(&place.store(), "v1/catalog/log").await;
+        }
+    }
+    println!("heal: {} steps, 2 deaths and 4 faults at each", steps.len());
+}
+
+#[tokio::test]
 async fn a_member_that_cannot_be_opened_is_named() {
     let place = &Place::both()[0];
     let (storage, _) = registry(place).await;
