@@ -21,6 +21,17 @@ pub struct Clock(Source);
 enum Source {
     System,
     Fixed(Arc<AtomicU64>),
+    #[cfg(test)]
+    Simulated(Simulated),
+}
+
+/// A machine's clock in a simulation.
+#[cfg(test)]
+#[derive(Clone)]
+struct Simulated {
+    zero: tokio::time::Instant,
+    rate: f64,
+    offset: Duration,
 }
 
 /// A wait that reached its deadline.
@@ -41,6 +52,13 @@ impl Clock {
         Self(Source::Fixed(Arc::new(AtomicU64::new(milliseconds))))
     }
 
+    /// A clock that follows the runtime's paused time, faster or slower by `rate`, from `offset` on: one machine of a
+    /// simulation. The wall clock says the same, which is wrong for everybody else.
+    #[cfg(test)]
+    pub(crate) fn simulated(rate: f64, offset: Duration) -> Self {
+        Self(Source::Simulated(Simulated { zero: tokio::time::Instant::now(), rate, offset }))
+    }
+
     /// Moves a fixed clock; the system's clock does not listen.
     pub fn advance(&self, by: Duration) {
         if let Source::Fixed(now) = &self.0 {
@@ -55,6 +73,11 @@ impl Clock {
             Source::System => Timestamp::now(),
             Source::Fixed(now) => {
                 let milliseconds = i64::try_from(now.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
+                Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+            }
+            #[cfg(test)]
+            Source::Simulated(_) => {
+                let milliseconds = i64::try_from(self.boot().as_millis()).unwrap_or(i64::MAX);
                 Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
             }
         }
@@ -72,12 +95,23 @@ impl Clock {
                 )
             }
             Source::Fixed(now) => Duration::from_millis(now.load(Ordering::SeqCst)),
+            #[cfg(test)]
+            Source::Simulated(machine) => machine.zero.elapsed().mul_f64(machine.rate) + machine.offset,
+        }
+    }
+
+    /// What a duration of this clock takes of the runtime's time.
+    fn stretched(&self, duration: Duration) -> Duration {
+        match &self.0 {
+            #[cfg(test)]
+            Source::Simulated(machine) => duration.div_f64(machine.rate),
+            _ => duration,
         }
     }
 
     /// Waits.
     pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        tokio::time::sleep(self.stretched(duration)).await;
     }
 
     /// Runs a future with a deadline.
@@ -85,7 +119,7 @@ impl Clock {
     /// # Errors
     /// [`DeadlinePassed`] when it did not end in time; the future is dropped.
     pub async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, DeadlinePassed> {
-        tokio::time::timeout(limit, future).await.map_err(|_| DeadlinePassed(limit))
+        tokio::time::timeout(self.stretched(limit), future).await.map_err(|_| DeadlinePassed(limit))
     }
 }
 
@@ -137,6 +171,18 @@ mod tests {
         let (a, b) = (Entropy::seeded(7), Entropy::seeded(7));
         assert_eq!(a.nonce(), b.nonce());
         assert_ne!(a.nonce(), Entropy::seeded(8).nonce());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn simulated_clocks_run_at_their_own_rates() {
+        let (fast, slow) =
+            (Clock::simulated(2.0, Duration::ZERO), Clock::simulated(0.5, Duration::from_secs(100)));
+        fast.sleep(Duration::from_secs(4)).await;
+        assert_eq!((fast.boot(), slow.boot()), (Duration::from_secs(4), Duration::from_secs(101)));
+        let waited = slow.timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
+        assert!(waited.is_err());
+        assert_eq!((fast.boot(), slow.boot()), (Duration::from_secs(8), Duration::from_secs(102)));
+        assert_eq!(slow.wall().to_string(), "1970-01-01T00:01:42Z");
     }
 
     #[test]

@@ -40,8 +40,18 @@ pub struct Control {
 
 impl Control {
     pub(super) async fn open(site: Site, registry: &str) -> Result<Self, LogError> {
+        Self::open_kept(site, registry, RETENTION).await
+    }
+
+    /// The same where records are kept for another time.
+    pub(super) async fn open_kept(
+        site: Site,
+        registry: &str,
+        retention: Duration,
+    ) -> Result<Self, LogError> {
         let holder = site.author.clone();
-        let log = Log::open(site, NAMES, Some(registry)).await?;
+        let names = Names { retention: Some(retention), ..NAMES };
+        let log = Log::open(site, names, Some(registry)).await?;
         Ok(Self { log, holder })
     }
 
