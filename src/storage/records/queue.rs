@@ -49,6 +49,14 @@ impl<S: State> Queue<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(waiting);
     }
 
+    /// Puts those who have to wait for what is under way back to where they stood.
+    fn put_back(&self, later: Vec<Waiting<S>>) {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for waiting in later.into_iter().rev() {
+            queue.push_front(waiting);
+        }
+    }
+
     /// The first in the line and those behind it that fit into its record. Who went away is left out.
     fn take(&self) -> Vec<Waiting<S>> {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +151,8 @@ struct Prepared<S: State> {
 }
 
 /// Validates everybody's operations against the state that is known and addresses them to the next number. Where
-/// that state is the newest, those who are refused are told so; otherwise everything stays as it is.
+/// that state is the newest, those who are refused are told so; otherwise everything stays as it is. Who is refused
+/// only because of others in this record waits for the next one: it is not known yet whether theirs will stand.
 fn prepare<S: State>(log: &Log<S>, waiting: Vec<Waiting<S>>, newest: bool) -> Prepared<S> {
     let counts = Vec::new();
     let mut prepared =
@@ -154,8 +163,13 @@ fn prepare<S: State>(log: &Log<S>, waiting: Vec<Waiting<S>>, newest: bool) -> Pr
     };
     let Some(epoch) = waiting.first().map(|first| first.epoch) else { return prepared };
     let mut scratch = Scratch { newest: state, seq, own: None, alone: waiting.len() == 1 };
+    let mut later = Vec::new();
     for waiting in waiting {
         match log.writable().and_then(|()| scratch.take(&waiting.operations, epoch)) {
+            Err(_) if scratch.allows(&waiting.operations, epoch) => {
+                later.push(waiting);
+                continue;
+            }
             Err(error) if newest => {
                 let _ = waiting.answer.send(Err(error));
                 continue;
@@ -165,6 +179,10 @@ fn prepare<S: State>(log: &Log<S>, waiting: Vec<Waiting<S>>, newest: bool) -> Pr
         }
         prepared.waiting.push(waiting);
     }
+    if prepared.refused {
+        prepared.waiting.append(&mut later);
+    }
+    log.queue.put_back(later);
     if prepared.waiting.is_empty() || prepared.refused {
         return prepared;
     }
@@ -204,6 +222,13 @@ struct Scratch<S: State> {
 }
 
 impl<S: State> Scratch<S> {
+    /// Whether operations may follow the state that is known when nobody comes before them.
+    fn allows(&self, operations: &[S::Operation], epoch: Epoch) -> bool {
+        let newest = Arc::clone(&self.newest);
+        let mut fresh = Self { newest, seq: self.seq, own: None, alone: true };
+        self.own.is_some() && fresh.take(operations, epoch).is_ok()
+    }
+
     /// Validates one caller's operations, each after those before it; all or none are taken.
     fn take(&mut self, operations: &[S::Operation], epoch: Epoch) -> Result<(), CommitError<S::Rejection>> {
         let before = self.own.as_ref().unwrap_or(&self.newest);

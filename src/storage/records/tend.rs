@@ -43,6 +43,8 @@ impl<S> Due<S> {
     /// What is due after a log was read from `snapshot` to `tail`.
     pub(super) fn after_opening(snapshot: u64, tail: u64, hinted: Hint) -> Self {
         let behind = tail.saturating_sub(snapshot) >= 2 * EVERY;
+        // One that lies ahead would never be replaced.
+        let hinted = Hint { tail: hinted.tail.min(tail), snapshot: hinted.snapshot.min(tail) };
         Self { point: None, snapshot, hinted, hinted_at: None, own: 0, behind }
     }
 
@@ -128,7 +130,9 @@ impl<S: State> Log<S> {
             let due = self.due();
             let hint = Hint { tail: self.seq(), snapshot: due.snapshot };
             let early = due.hinted_at.is_some_and(|at| now.saturating_sub(at) < HINT_PAUSE);
-            if due.own == 0 || hint == due.hinted || early {
+            // Whoever only reads leaves it to those who write.
+            let news = due.own > due.hinted.tail || due.snapshot > due.hinted.snapshot;
+            if due.own == 0 || !news || early {
                 return Ok(());
             }
             hint

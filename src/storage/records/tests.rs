@@ -1,5 +1,6 @@
 //! The record protocol against a store that loses replies, conflicts, and answers from the past.
 
+mod sharing;
 mod tending;
 
 use std::collections::BTreeMap;

@@ -219,3 +219,25 @@ async fn a_look_at_the_tail_answers_all_who_asked_before_it() {
     assert!(looks.into_iter().all(|look| look.unwrap() == 1));
     assert!(store.steps().len() <= 6, "{:?}", store.steps());
 }
+
+#[tokio::test]
+async fn whoever_only_reads_on_hints_nothing() {
+    let (inner, clock) = (memory(), Clock::fixed(0));
+    let store = FaultStore::new(Arc::clone(&inner));
+    let site = Site { calls: Calls::new(Arc::new(store.clone()), clock.clone()), ..site(&inner, 1) };
+    let log: Log<Numbers> = Log::open(site, NAMES, None).await.unwrap();
+    let other = open(&inner, 2).await.unwrap();
+    store.hurt([]);
+    log.commit(Epoch(0), vec![1]).await.unwrap();
+    log.tend().await.unwrap();
+    assert_eq!(store.steps().iter().filter(|step| **step == format!("put {}", NAMES.hint)).count(), 1);
+    other.commit(Epoch(0), vec![2]).await.unwrap();
+    assert_eq!(log.follow().await.unwrap(), 2);
+    clock.advance(std::time::Duration::from_secs(60));
+    store.hurt([]);
+    log.tend().await.unwrap();
+    assert_eq!(store.steps(), [""; 0]);
+    log.commit(Epoch(0), vec![3]).await.unwrap();
+    log.tend().await.unwrap();
+    assert_eq!(store.steps().last(), Some(&format!("put {}", NAMES.hint)));
+}
