@@ -44,11 +44,7 @@ impl Control {
     }
 
     /// The same where records are kept for another time.
-    pub(super) async fn open_kept(
-        site: Site,
-        registry: &str,
-        retention: Duration,
-    ) -> Result<Self, LogError> {
+    pub(super) async fn open_kept(site: Site, registry: &str, retention: Duration) -> Result<Self, LogError> {
         let holder = site.author.clone();
         let names = Names { retention: Some(retention), ..NAMES };
         let log = Log::open(site, names, Some(registry)).await?;
@@ -63,11 +59,6 @@ impl Control {
     /// The number of the last record known.
     pub fn seq(&self) -> u64 {
         self.log.seq()
-    }
-
-    /// The number of the last record known that was written under a lease: its holder's newest sign of life.
-    pub fn signed(&self) -> u64 {
-        self.log.signed()
     }
 
     /// This instance's id.
@@ -92,22 +83,31 @@ impl Control {
     #[cfg(test)]
     pub(crate) async fn acquire(&self) -> Result<Epoch, CommitError<ControlRejection>> {
         for _ in 0..ACQUIRE_TRIES {
-            let epoch = Epoch(self.state().epoch.0 + 1);
-            match self.acquire_as(epoch).await {
+            let state = self.state();
+            match self.acquire_after(state.epoch, state.signed).await {
                 // The refusal came with the newest state, so the next number is the right one.
-                Err(CommitError::Rejected(ControlRejection::EpochTaken { .. })) => {}
+                Err(CommitError::Rejected(
+                    ControlRejection::EpochTaken { .. } | ControlRejection::HolderAlive { .. },
+                )) => {}
                 other => return other.map(|acquired| acquired.epoch),
             }
         }
         Err(CommitError::Contended { losses: ACQUIRE_TRIES })
     }
 
-    /// Takes the lease of that number, unless somebody has it.
+    /// Takes the lease after that of number `last`, whose holder was last heard of in record `signed`. That he was
+    /// silent since is part of what is written: without it he could renew just before, and both would act.
     ///
     /// # Errors
-    /// See [`Log::commit`]; [`ControlRejection::EpochTaken`] when somebody was faster.
-    pub async fn acquire_as(&self, epoch: Epoch) -> Result<Acquired, CommitError<ControlRejection>> {
-        let operation = ControlOperation::Acquired { epoch, holder: self.holder.clone() };
+    /// See [`Log::commit`]; [`ControlRejection::EpochTaken`] when somebody was faster,
+    /// [`ControlRejection::HolderAlive`] when the holder was.
+    pub async fn acquire_after(
+        &self,
+        last: Epoch,
+        signed: u64,
+    ) -> Result<Acquired, CommitError<ControlRejection>> {
+        let epoch = Epoch(last.0 + 1);
+        let operation = ControlOperation::Acquired { epoch, holder: self.holder.clone(), after: signed };
         let committed = self.log.commit(epoch, vec![operation]).await?;
         Ok(Acquired { epoch, begun: committed.begun })
     }

@@ -79,7 +79,7 @@ impl Candidate {
             match self.storage.control.follow().await {
                 Ok(_) => {
                     let state = self.storage.control.state();
-                    let sign = (state.epoch, self.storage.control.signed());
+                    let sign = (state.epoch, state.signed);
                     if sign != heard {
                         (heard, heard_at) = (sign, self.clock.boot());
                     }
@@ -91,7 +91,7 @@ impl Candidate {
                         state.holder.is_none() || self.storage.is_exclusive() || silence >= self.times.ttl
                     };
                     if free {
-                        if let Some(tenure) = self.take(state.epoch).await? {
+                        if let Some(tenure) = self.take(sign).await? {
                             return Ok(Some(tenure));
                         }
                         // Somebody was faster, or the store does not answer: he, or it, gets the whole time.
@@ -111,9 +111,12 @@ impl Candidate {
         Ok(None)
     }
 
-    /// Takes the lease after that of `last`.
-    async fn take(&self, last: Epoch) -> Result<Option<Tenure>, CommitError<ControlRejection>> {
-        match self.storage.control.acquire_as(Epoch(last.0 + 1)).await {
+    /// Takes the lease whose holder was last heard of so.
+    async fn take(
+        &self,
+        (last, signed): (Epoch, u64),
+    ) -> Result<Option<Tenure>, CommitError<ControlRejection>> {
+        match self.storage.control.acquire_after(last, signed).await {
             Ok(acquired) => Ok(Some(Tenure::new(self, acquired))),
             Err(error) if matches!(error.class(), ErrorClass::Stall | ErrorClass::Fatal) => Err(error),
             Err(error) => {

@@ -199,7 +199,11 @@ pub(super) fn owned(n: u8) -> Owned {
 fn control_operation(kind: u8, n: u8, epoch: Epoch) -> ControlOperation {
     let app_id = app_id(n);
     match kind {
-        0 => ControlOperation::Acquired { epoch: Epoch(epoch.0 + 1), holder: format!("instance {n}") },
+        0 => ControlOperation::Acquired {
+            epoch: Epoch(epoch.0 + 1),
+            holder: format!("instance {n}"),
+            after: u64::from(n),
+        },
         1 => ControlOperation::Released { epoch },
         2 => ControlOperation::SnapshotAccepted {
             source: "here".parse().unwrap(),

@@ -15,6 +15,8 @@ pub enum ControlOperation {
         epoch: Epoch,
         /// The instance's id.
         holder: String,
+        /// The last sign of life of the holder before: he must have given none since.
+        after: u64,
     },
     /// The holder is alive.
     Renewed {

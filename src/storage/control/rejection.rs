@@ -22,6 +22,14 @@ pub enum ControlRejection {
         /// The newest one.
         newest: Epoch,
     },
+    /// The holder of the lease gave a sign of life since it was decided to take it over.
+    #[error("the holder was heard of in record {signed}, after record {after}; he is alive")]
+    HolderAlive {
+        /// The last sign of life that whoever wanted to take over had heard.
+        after: u64,
+        /// The last one.
+        signed: u64,
+    },
     /// Whoever leads does not keep up, or nobody leads.
     #[error("{waiting} requests wait for whoever leads; is there a leader?")]
     TooManyRequests {
@@ -45,6 +53,7 @@ impl Rejection for ControlRejection {
         match self {
             Self::LeaseLost { .. } => "LeaseLost",
             Self::EpochTaken { .. } => "EpochTaken",
+            Self::HolderAlive { .. } => "HolderAlive",
             Self::TooManyRequests { .. } => "TooManyRequests",
             Self::AskedBefore { .. } => "AskedBefore",
         }

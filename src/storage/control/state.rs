@@ -22,6 +22,8 @@ const MOST_ANSWERS: usize = 64;
 pub struct ControlState {
     /// The newest lease.
     pub epoch: Epoch,
+    /// The last record that stands under a lease: its holder's newest sign of life.
+    pub signed: u64,
     /// The instance that holds it; none before the first and after a release.
     pub holder: Option<String>,
     /// Where the content of each source's accepted state is kept.
@@ -93,12 +95,14 @@ impl State for ControlState {
     type Rejection = ControlRejection;
 
     fn validate(&self, operation: &ControlOperation, epoch: Epoch) -> Result<(), ControlRejection> {
-        if let ControlOperation::Acquired { epoch: wanted, .. } = operation {
+        if let ControlOperation::Acquired { epoch: wanted, after, .. } = operation {
             let next = Epoch(self.epoch.0 + 1);
-            return if *wanted == next && epoch == next {
-                Ok(())
-            } else {
+            return if *wanted != next || epoch != next {
                 Err(ControlRejection::EpochTaken { wanted: *wanted, newest: self.epoch })
+            } else if *after != self.signed {
+                Err(ControlRejection::HolderAlive { after: *after, signed: self.signed })
+            } else {
+                Ok(())
             };
         }
         if let ControlOperation::Requested { id, .. } = operation {
@@ -121,8 +125,11 @@ impl State for ControlState {
     }
 
     fn apply(&mut self, seq: u64, operation: &ControlOperation) {
+        if !matches!(operation, ControlOperation::Requested { .. }) {
+            self.signed = seq;
+        }
         match operation {
-            ControlOperation::Acquired { epoch, holder } => {
+            ControlOperation::Acquired { epoch, holder, .. } => {
                 self.epoch = *epoch;
                 self.holder = Some(holder.clone());
             }

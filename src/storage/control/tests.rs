@@ -42,6 +42,24 @@ async fn an_intent_carries_the_lease_that_it_is_written_under() {
 }
 
 #[tokio::test]
+async fn a_holder_that_renews_in_the_last_moment_keeps_the_lease() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (a, b) = (open(Arc::clone(&store), 1).await.unwrap(), open(store, 2).await.unwrap());
+    let first = a.control.acquire().await.unwrap();
+    b.control.follow().await.unwrap();
+    let heard = b.control.state();
+    // B has heard nothing for long enough and decides; A's renewal gets there before B's record.
+    a.control.commit(first, vec![ControlOperation::Renewed { epoch: first }]).await.unwrap();
+    let refused = b.control.acquire_after(heard.epoch, heard.signed).await.unwrap_err();
+    assert_eq!(refused.label(), "HolderAlive");
+    // What anybody may say is no sign of life.
+    b.control.request("r", Request::Reconcile).await.unwrap();
+    let heard = b.control.state();
+    a.control.request("s", Request::Reconcile).await.unwrap();
+    assert_eq!(b.control.acquire_after(heard.epoch, heard.signed).await.unwrap().epoch, Epoch(2));
+}
+
+#[tokio::test]
 async fn an_end_settles_the_intent() {
     let storage = Storage::in_memory(Clock::system(), Entropy::seeded(1)).await.unwrap();
     let epoch = storage.control.acquire().await.unwrap();

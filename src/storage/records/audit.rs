@@ -34,7 +34,6 @@ pub(in crate::storage) struct Audit<S> {
     /// What the first operations after a break say, unproved.
     pub(in crate::storage) claims: Vec<Claim>,
     digest: Digest,
-    signed: u64,
 }
 
 /// How far a log's records go.
@@ -87,7 +86,7 @@ pub(in crate::storage) async fn audit<S: State>(
     let mut waiting: BTreeSet<u64> = snapshots(site, names).await?.into_iter().collect();
     let state = Arc::default();
     let digest = Digest::of(&first);
-    let mut view = View { state, seq: 0, digest, signed: 0, newer: None, anchor: None };
+    let mut view = View { state, seq: 0, digest, newer: None, anchor: None };
     if names.retention.is_some() && lowest > 1 {
         for seq in waiting.clone().into_iter().filter(|seq| *seq + 1 >= lowest) {
             match read_snapshot(site, names, &found, seq).await? {
@@ -113,8 +112,8 @@ pub(in crate::storage) async fn audit<S: State>(
         Some((at, _)) => claims(site, names, *at, extent.last).await?,
         None => Vec::new(),
     };
-    let View { state, digest, signed, .. } = view;
-    Ok(Audit { registry: found, extent, state, claims, digest, signed })
+    let View { state, digest, .. } = view;
+    Ok(Audit { registry: found, extent, state, claims, digest })
 }
 
 /// All record numbers that are there, ascending.
@@ -207,7 +206,6 @@ async fn compare<S: State>(
         Err(why) => return Ok(Err(why)),
     };
     let same = claimed.digest == view.digest
-        && claimed.signed == view.signed
         && claimed.state.save().is_ok_and(|bytes| view.state.save().is_ok_and(|own| own == bytes));
     Ok(if same { Ok(()) } else { Err("it is not what the records add up to".to_owned()) })
 }
@@ -250,7 +248,7 @@ impl<S: State> Audit<S> {
             }
         }
         let seq = self.extent.proved;
-        let point = Point { state: Arc::clone(&self.state), seq, digest: self.digest, signed: self.signed };
+        let point = Point { state: Arc::clone(&self.state), seq, digest: self.digest };
         let mut hinted = 0;
         if seq > 0
             && let Some(bytes) = snapshot::encode(&self.registry, &point)

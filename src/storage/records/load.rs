@@ -82,7 +82,7 @@ async fn find<S: State>(
         }
     }
     let state = std::sync::Arc::default();
-    let view = RwLock::new(View { state, seq: 0, digest: first, signed: 0, newer: None, anchor: None });
+    let view = RwLock::new(View { state, seq: 0, digest: first, newer: None, anchor: None });
     read_to_end(site, names, &view, tail).await?;
     Ok((view, 0))
 }
@@ -187,24 +187,13 @@ async fn first_after(site: &Site, names: &Names, tail: u64) -> Result<Option<u64
     Ok(lowest)
 }
 
-/// Whoever was away for long makes sure that the place where he last knew the log to be whole still exists;
-/// otherwise what he finds behind it may be anything, and he begins again.
-pub(super) async fn rejoin<S: State>(
+/// Begins again, for whoever was away for so long that what he finds may be anything.
+pub(super) async fn reload<S: State>(
     site: &Site,
     names: &Names,
     registry: &str,
     view: &RwLock<View<S>>,
 ) -> Result<(), LogError> {
-    let (anchor, begun) = (read(view).anchor, site.calls.clock.boot());
-    if let Some(anchor) = anchor {
-        let there = site.calls.read_small(&names.record(anchor.seq), RECORD_LIMIT as u64).await;
-        let there = there.map_err(LogError::Read)?;
-        if there.is_some_and(|bytes| anchor.seq == 0 || Digest::of(&bytes) == anchor.digest) {
-            let last = read(view).last(begun);
-            write(view).anchor = Some(last);
-            return Ok(());
-        }
-    }
     let first = site.calls.read_small(&names.record(0), RECORD_LIMIT as u64).await;
     let first = first.map_err(LogError::Read)?.ok_or(LogError::Absent { folder: names.log })?;
     let hint = hint::read(site, names).await;

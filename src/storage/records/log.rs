@@ -93,8 +93,6 @@ pub(super) struct View<S> {
     pub(super) state: Arc<S>,
     pub(super) seq: u64,
     pub(super) digest: Digest,
-    /// The last record that was written under a lease: the newest sign of life of whoever holds it.
-    pub(super) signed: u64,
     pub(super) newer: Option<Newer>,
     /// Where the log is known to have been whole; none where that is in doubt.
     pub(super) anchor: Option<Anchor>,
@@ -174,11 +172,6 @@ impl<S: State> Log<S> {
         self.view().seq
     }
 
-    /// The number of the last record read that was written under a lease.
-    pub fn signed(&self) -> u64 {
-        self.view().signed
-    }
-
     /// The id of the registry that the log belongs to.
     pub fn registry(&self) -> &str {
         &self.registry
@@ -250,10 +243,30 @@ impl<S: State> Log<S> {
 
     /// Reads to the tail. One record is asked for at first, more at a time while there are any.
     pub(super) async fn replay(&self) -> Result<(), LogError> {
-        if self.in_doubt() {
-            super::load::rejoin(&self.site, &self.names, &self.registry, &self.view).await?;
+        let doubtful = self.in_doubt();
+        let read = read_on(&self.site, &self.names, &self.view, 1).await;
+        if let Err(LogError::Read(_)) = read {
+            return read.map(drop);
         }
-        read_on(&self.site, &self.names, &self.view, 1).await
+        // What was read counts if the anchor is there *afterwards*: then nothing behind it was trimmed before.
+        if (doubtful || self.in_doubt()) && !self.anchor_stands().await? {
+            return super::load::reload(&self.site, &self.names, &self.registry, &self.view).await;
+        }
+        if let Some(begun) = read? {
+            let mut view = self.view_mut();
+            view.anchor = Some(view.last(begun));
+        }
+        Ok(())
+    }
+
+    /// Whether the record at which the log was last known to be whole is still there.
+    async fn anchor_stands(&self) -> Result<bool, LogError> {
+        let Some(anchor) = self.view().anchor else { return Ok(false) };
+        let there = self.site.calls.read_small(&self.names.record(anchor.seq), RECORD_LIMIT as u64).await;
+        // Record 0 is never trimmed and so proves nothing.
+        Ok(there
+            .map_err(LogError::Read)?
+            .is_some_and(|bytes| anchor.seq > 0 && Digest::of(&bytes) == anchor.digest))
     }
 
     /// Whether this instance was away for so long that it may stand where records were trimmed.
@@ -293,12 +306,13 @@ impl<S: State> Log<S> {
 }
 
 /// Moves the view to the tail, beginning with `ahead` records at a time. What was read before an error counts.
+/// Gives the time before the look that found nothing more; none where a newer program's record ended the reading.
 pub(super) async fn read_on<S: State>(
     site: &Site,
     names: &Names,
     view: &RwLock<View<S>>,
     mut ahead: u64,
-) -> Result<(), LogError> {
+) -> Result<Option<Duration>, LogError> {
     write(view).newer = None;
     loop {
         ahead = ahead.min(AHEAD);
@@ -311,14 +325,10 @@ pub(super) async fn read_on<S: State>(
         let mut reads = futures::stream::iter(reads).buffered(usize::try_from(ahead).unwrap_or(1));
         while let Some((seq, bytes)) = reads.next().await {
             let Some(bytes) = bytes.map_err(LogError::Read)? else {
-                let (mut view, now) = (write(view), site.calls.clock.boot());
-                if !names.in_doubt(view.anchor, now) {
-                    view.anchor = Some(view.last(begun));
-                }
-                return Ok(());
+                return Ok(Some(begun));
             };
             if !take_in(names, &mut write(view), seq, &bytes)? {
-                return Ok(());
+                return Ok(None);
             }
         }
         ahead *= 2;
@@ -353,9 +363,6 @@ fn advance<S: State>(view: &mut View<S>, record: &Record<S::Operation>, digest: 
     }
     view.seq = record.seq;
     view.digest = digest;
-    if record.epoch != Epoch::default() {
-        view.signed = record.seq;
-    }
 }
 
 /// The bytes of a record.

@@ -268,7 +268,13 @@ async fn attempt<S: State>(
         let error = Arc::new(error);
         Attempt::Failed(Box::new(move || Err(CommitError::Replay(Arc::clone(&error)))))
     };
-    match place(&log.site, &log.names.record(seq), &bytes).await {
+    let placed = place(&log.site, &log.names.record(seq), &bytes).await;
+    if log.in_doubt() {
+        // Whatever the answer is: the number may have been given, trimmed and given again while we were away.
+        log.forget_place();
+        return Attempt::Failed(Box::new(move || Err(CommitError::Stalled { seq })));
+    }
+    match placed {
         Ok(Placed::Own) => match log.genuine(seq).await {
             Ok(true) => {
                 log.advance(record, Digest::of(&bytes), begun);

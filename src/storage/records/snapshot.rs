@@ -26,8 +26,6 @@ struct Head {
     seq: u64,
     /// The digest of that record.
     record: Digest,
-    /// The last record under a lease.
-    signed: u64,
     /// The digest of the state's bytes.
     state: Digest,
 }
@@ -50,7 +48,6 @@ pub(super) fn encode<S: State>(registry: &str, point: &Point<S>) -> Option<Bytes
         registry: registry.to_owned(),
         seq: point.seq,
         record: point.digest,
-        signed: point.signed,
         state: Digest::of(&state),
     };
     let mut bytes = serde_json::to_vec(&head).ok()?;
@@ -64,7 +61,6 @@ pub(super) struct Point<S> {
     pub(super) state: Arc<S>,
     pub(super) seq: u64,
     pub(super) digest: Digest,
-    pub(super) signed: u64,
 }
 
 /// Reads a snapshot.
@@ -85,12 +81,5 @@ pub(super) fn decode<S: State>(bytes: &[u8], registry: &str, seq: u64) -> Result
     if Digest::of(state) != head.state {
         return Err("its bytes were altered".to_owned());
     }
-    Ok(View {
-        state: Arc::new(S::load(state)?),
-        seq,
-        digest: head.record,
-        signed: head.signed,
-        newer: None,
-        anchor: None,
-    })
+    Ok(View { state: Arc::new(S::load(state)?), seq, digest: head.record, newer: None, anchor: None })
 }

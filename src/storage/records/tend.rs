@@ -67,7 +67,7 @@ impl<S: State> Log<S> {
 
     fn point(&self) -> Point<S> {
         let view = self.view();
-        Point { state: Arc::clone(&view.state), seq: view.seq, digest: view.digest, signed: view.signed }
+        Point { state: Arc::clone(&view.state), seq: view.seq, digest: view.digest }
     }
 
     /// Writes what is due. To be called now and then; costs nothing when nothing is due.

@@ -4,10 +4,20 @@
 //! idle log keeps its tail. Ages are differences of the store's own times; no clock of ours takes part. Record 0
 //! stays.
 //!
-//! A writer that was stalled for longer than that may create a number that had been given and trimmed before. So
-//! whoever creates a record in such a log reads the one before it: still there means that the number was never
-//! deleted, because deleting goes upwards. Otherwise what was written is a ghost: nobody reads below the oldest
-//! record, and the next trimming takes it.
+//! A writer that was stalled for longer than that may create a number that had been given and trimmed before: a
+//! ghost, which nobody who begins anew ever sees, and which the next trimming takes. Three things keep a stalled
+//! writer or reader from believing in one:
+//!
+//! - Each remembers an *anchor*: a record, and a time by its own boot clock at which that was the last one. For the
+//!   whole retention after that time nothing behind the anchor can be trimmed. After half of it, everything is in
+//!   doubt: whatever a store answered to a write counts as unknown, whether it said that it was done or that
+//!   somebody was faster.
+//! - What was read in doubt counts only if the anchor is still there *after* the reading, because deleting goes
+//!   upwards. Otherwise the reader begins anew.
+//! - Should the store's own clock have jumped: whoever created a record looks for the one before it.
+//!
+//! A check of the record before is not enough by itself (`tests/protocol` has the traces): record 0 is always
+//! there, a ghost may stand on a ghost, and a write that arrives late may bring back a record that was trimmed.
 
 use std::time::Duration;
 

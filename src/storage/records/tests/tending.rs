@@ -37,7 +37,7 @@ async fn a_start_reads_the_newest_snapshot_and_what_follows_it() {
     assert_eq!(snapshots(&inner).await, [5 * EVERY, 4 * EVERY, 3 * EVERY], "the newest three are kept");
     let store = FaultStore::new(Arc::clone(&inner));
     let again = open(&(Arc::new(store.clone()) as _), 2).await.unwrap();
-    assert_eq!((again.seq(), again.state(), again.signed()), (log.seq(), log.state(), log.seq()));
+    assert_eq!((again.seq(), again.state()), (log.seq(), log.state()));
     let records = store.steps().iter().filter(|step| step.contains("/log/")).count();
     assert!(records <= 16, "{records} looks at records: {:?}", store.steps());
     // It goes on from there like any other.
@@ -188,6 +188,60 @@ async fn a_writer_that_slept_through_the_trimming_does_not_believe_its_ghost() {
     assert!(!log.state().0.contains_key(&7_777));
     let fresh: Log<Numbers> = Log::open(site(&store, 3), names, None).await.unwrap();
     assert_eq!(fresh.state(), log.state(), "nobody sees the ghost");
+}
+
+/// Stalls a commit with its record in the socket, for as long as `meanwhile` takes.
+async fn stalled_commit(
+    store: &Arc<dyn ObjectStore>,
+    clock: &Clock,
+    meanwhile: impl Future<Output = ()>,
+) -> Result<Committed, CommitError<Taken>> {
+    let slow: Arc<dyn ObjectStore> = Arc::new(FaultStore::new(Arc::clone(store)));
+    let timed = Site { calls: Calls::new(slow, clock.clone()), ..site(store, 7) };
+    let names = Names { retention: Some(DAY), ..NAMES };
+    let log: Log<Numbers> = Log::open(timed, names, None).await.unwrap();
+    let mut commit = std::pin::pin!(log.commit(Epoch(1), vec![7_777]));
+    // The first poll ends just before the store is asked to create the record.
+    assert!(futures::poll!(&mut commit).is_pending());
+    meanwhile.await;
+    commit.await
+}
+
+#[tokio::test]
+async fn a_writer_that_slept_with_its_record_in_the_socket_believes_no_answer() {
+    // At the beginning, where record 0 would vouch for anything; and where somebody else's ghost has the number.
+    for (begun, ghost) in [(0, false), (0, true), (3, false), (3, true)] {
+        let clock = Clock::fixed(1_000_000);
+        let (store, log) = trimmed_log(&clock, begun).await;
+        let others = async || {
+            for number in begun..2 * EVERY {
+                log.commit(Epoch(1), vec![number]).await.unwrap();
+                log.tend().await.unwrap();
+            }
+            clock.advance(2 * DAY);
+            log.commit(Epoch(1), vec![1_000]).await.unwrap();
+            log.trim().await.unwrap();
+        };
+        let answer = if ghost {
+            let other = async {
+                let first = stalled_commit(&store, &clock, others()).await;
+                assert!(matches!(first, Err(CommitError::Stalled { .. })), "{first:?}");
+            };
+            stalled_commit(&store, &clock, other).await
+        } else {
+            stalled_commit(&store, &clock, others()).await
+        };
+        assert!(
+            matches!(answer, Err(CommitError::Stalled { seq }) if seq == begun + 1),
+            "{begun}: {answer:?}"
+        );
+        assert!(store.head(&path(begun + 1)).await.is_ok(), "there is a ghost");
+        let names = Names { retention: Some(DAY), ..NAMES };
+        let fresh: Log<Numbers> = Log::open(site(&store, 3), names, None).await.unwrap();
+        log.follow().await.unwrap();
+        assert_eq!(fresh.state(), log.state());
+        assert!(!log.state().0.contains_key(&7_777));
+    }
 }
 
 #[tokio::test]
