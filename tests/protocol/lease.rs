@@ -15,7 +15,8 @@
 mod model;
 
 use crate::run::{breaks, full, holds_everywhere};
-use model::{Lease, Rules, Times};
+use model::Rules;
+pub use model::{Action, Lease, State, Times};
 
 const EXCLUSIVE: &str = "no two are inside";
 
@@ -36,9 +37,13 @@ fn the_bounds_are_those_of_the_settings() {
 fn one_instance_acts_at_a_time() {
     holds_everywhere("lease", Lease::small());
     if full() {
-        holds_everywhere("lease, designed times", Lease { times: Times::DESIGNED, ..Lease::small() });
-        holds_everywhere("lease, full", Lease::full());
-        holds_everywhere("lease, three", Lease { instances: 3, ..Lease::small() });
+        let small = Lease::small();
+        holds_everywhere("lease, designed times", Lease { times: Times::DESIGNED, ..small });
+        holds_everywhere("lease, late copies", Lease { records: 4, late: 1, ..small });
+        holds_everywhere("lease, crashes", Lease { crashes: 1, late: 1, unheard: 0, ..small });
+        holds_everywhere("lease, unknown outcomes", Lease { unknown: 1, ..small });
+        holds_everywhere("lease, requests", Lease { requests: 1, unheard: 0, records: 4, ..small });
+        holds_everywhere("lease, three", Lease { instances: 3, ..small });
     }
 }
 

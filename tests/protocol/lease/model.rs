@@ -80,11 +80,6 @@ impl Lease {
             crashes: 0,
         }
     }
-
-    /// For CI.
-    pub fn full() -> Self {
-        Self { records: 4, late: 1, unknown: 1, requests: 1, crashes: 1, ..Self::small() }
-    }
 }
 
 /// What a record says.
@@ -193,6 +188,12 @@ pub enum Action {
 }
 
 impl Lease {
+    /// The epoch under which an instance may act now.
+    pub fn epoch_inside(&self, state: &State, index: usize) -> Option<u8> {
+        let lease = state.instances[index].lease.filter(|(_, age)| *age <= self.times.hold);
+        lease.map(|(epoch, _)| epoch)
+    }
+
     fn inside(&self, instance: &Instance) -> bool {
         instance.lease.is_some_and(|(_, age)| age <= self.times.hold)
     }
