@@ -4,8 +4,11 @@
 //! against which it was validated: a commit is one step here, however long it was under way. Its writer hears of
 //! it or not, and may then say the same again.
 //!
+//! A key that was purged has left the state, so only the watermark still forbids to name it: it must have passed the
+//! key before. Orphans are looked for in a state that holds the watermark, never in an older one.
+//!
 //! A DELETE is not bound to anything: once it was decided it may be carried out at any later step, any number of
-//! times, whoever leads by then ([`State::doomed`] never shrinks). A PUT that was answered may be repeated by the
+//! times, whoever leads by then (what was decided once stays decided). A PUT that was answered may be repeated by the
 //! network. A leader is anybody who ever was one.
 
 mod model;

@@ -5,6 +5,15 @@
 //! A DELETE may land again at any time after its first. The hint may name any snapshot there ever was.
 //! Ages are left out: a record may go as soon as the other rules allow it, which is earlier than in the code.
 //!
+//! **Why marks.** Where a record was deleted, a create succeeds again; what it leaves is a ghost. To look for the
+//! record before it is not enough: record 0 is never deleted, so it vouches for a ghost at 1, and a late copy of a
+//! record, or another ghost, vouches for the next one. So a trimmer creates a mark for a block of numbers before it
+//! deletes the first of them, and marks are never deleted. Whoever relies on what stands at a number, or on nothing
+//! standing there, looks for its mark *afterwards*: without a mark nothing was deleted there yet. That holds for the
+//! own record ("committed"), for a foreign one in its place ("not written": the own one may have been there and be
+//! gone), for the end of the log and for a chain that seems broken. With marks the order of deletions is free; only
+//! the newest record must stay.
+//!
 //! A record's digest is computed from what it says, so that identical bytes are identical and a chain is one.
 
 mod model;

@@ -10,6 +10,10 @@
 //! a distance of at most n ticks stays at most n, one of at least n stays at least n. A pause is an instance that
 //! takes no step while ticks go by.
 //!
+//! A take-over is bound to one number: whoever decided it and then finds another record there reads that record and
+//! decides anew. To replay, validate and try the next number, as any other commit does, would take the lease from a
+//! leader that has just renewed it, because a renewal leaves the epoch as it is.
+//!
 //! The control log is a list here; that its numbers are taken once each is shown by the model of the commit.
 
 mod model;

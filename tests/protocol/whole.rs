@@ -135,7 +135,7 @@ fn the_parts_hold_together() {
     holds_everywhere("whole", small);
     if full() {
         let collect = Collect { publishers: 1, keys: 1, records: 6, unheard: 0, ..small.collect };
-        holds("whole, with a publisher", Whole { collect, ..small }, 20_000_000);
+        holds("whole, with a publisher", Whole { collect, ..small }, 10_000_000);
     }
 }
 
