@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 error, 2 changes (`plan --detailed-exitcode`), 64 wrong usage.
 
 mod daemon;
+mod lead;
 mod marathon_local;
 mod plan;
 mod render;
@@ -48,6 +49,12 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Show the state of every unit
     Status(status::StatusArguments),
+    /// Look at everything now
+    Reconcile(lead::ReconcileArguments),
+    /// Let the controller do nothing until it is resumed
+    Suspend(lead::SuspendArguments),
+    /// Let the controller act again
+    Resume(lead::ResumeArguments),
     /// Print the Marathon app that a service of a package would be
     Render(render::RenderArguments),
 }
@@ -76,6 +83,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::MarathonLocal(arguments) => marathon_local::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Reconcile(arguments) => lead::reconcile(&arguments),
+        Command::Suspend(arguments) => lead::suspend(&arguments),
+        Command::Resume(arguments) => lead::resume(&arguments),
         Command::Render(arguments) => render::run(&arguments),
     };
     result.unwrap_or_else(|error| {

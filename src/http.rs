@@ -11,26 +11,28 @@ pub mod body;
 mod files;
 mod measure;
 pub(crate) mod page;
+mod requests;
 mod server;
 mod stall;
 mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 pub use access::Access;
 use answer::{failure, problem};
-pub use api::StatusDocument;
+pub use api::{LeadDocument, StatusDocument};
 pub use tls::{Tls, TlsError};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::controller::Controller;
 use crate::controller::leader::Leader;
 use crate::model::ErrorClass;
@@ -53,6 +55,22 @@ pub struct Site {
     pub metrics: Metrics,
     /// Time.
     pub clock: Clock,
+    /// Randomness, for the names of requests.
+    pub entropy: Entropy,
+}
+
+/// How long an answer waits for the newest state of the catalog.
+const FRESHNESS: Duration = Duration::from_secs(2);
+
+impl Site {
+    /// Makes sure that the catalog is known as it was when the request came. False when it could not be read: what
+    /// is known is served then, and nothing is said not to be there.
+    async fn refresh(&self) -> bool {
+        if self.storage.is_exclusive() {
+            return true;
+        }
+        matches!(self.clock.timeout(FRESHNESS, self.storage.catalog.follow()).await, Ok(Ok(_)))
+    }
 }
 
 /// A server that could not be started.
@@ -129,6 +147,12 @@ pub fn router(site: Arc<Site>, access: Access) -> Router {
         .route("/resource/{coordinate}/{digest}/{name}", get(files::resource))
         .route("/api/v1/plan", get(api::plan))
         .route("/api/v1/status", get(api::status))
+        .route("/api/v1/reconcile", post(requests::reconcile))
+        .route("/api/v1/suspend", post(requests::suspend))
+        .route("/api/v1/resume", post(requests::resume))
+        .route("/api/v1/requests/{id}", get(requests::answer))
+        .route("/api/v1/storage/gc", post(requests::gc))
+        .route("/api/v1/storage/scrub", post(requests::scrub))
         .method_not_allowed_fallback(|| async {
             let message = "this path does not take this method; GET and HEAD are answered";
             problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
@@ -143,6 +167,7 @@ pub fn router(site: Arc<Site>, access: Access) -> Router {
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
     let state = site.storage.catalog.state();
     site.metrics.set_registry(state.version_count(), state.total_bytes());
+    site.metrics.set_writing(site.storage.writing().label());
     let text = site.metrics.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -7,6 +7,7 @@ pub mod resource;
 
 use crate::model::ErrorClass;
 use crate::storage::StorageError;
+use crate::storage::gate::Writing;
 use crate::universe::UniverseError;
 
 /// Why the registry has no answer.
@@ -63,11 +64,24 @@ impl RegistryError {
     }
 }
 
-/// The health document that the original answered on `/`.
+/// The health document that the original answered on `/`, and a word on the storage where not everything is well.
 ///
 /// Source: DC/OS documentation of Package Registry, quickstart.
 #[must_use]
-pub fn health(packages: usize) -> serde_json::Value {
+pub fn health(packages: usize, writing: &Writing) -> serde_json::Value {
     let message = format!("Able to find {packages} package(s).");
-    serde_json::json!({"checks": {"/repo": {"Healthy": {"message": message}}}})
+    let mut health = serde_json::json!({"checks": {"/repo": {"Healthy": {"message": message}}}});
+    let unhealthy = match writing {
+        Writing::Open | Writing::Unproven => None,
+        Writing::Refused(reason) => {
+            Some(format!("nothing can be written, the store cannot be shared: {reason}"))
+        }
+        Writing::SingleWriter { reason, .. } => {
+            Some(format!("unsafeSingleWriter is set, and the store cannot be shared: {reason}"))
+        }
+    };
+    if let (Some(message), Some(checks)) = (unhealthy, health["checks"].as_object_mut()) {
+        checks.insert("/storage".to_owned(), serde_json::json!({"Unhealthy": {"message": message}}));
+    }
+    health
 }

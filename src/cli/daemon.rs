@@ -55,16 +55,42 @@ pub enum DaemonError {
 /// # Errors
 /// When there is no daemon, or it has no answer.
 pub async fn ask<T: DeserializeOwned>(server: &str, path: &str) -> Result<T, DaemonError> {
+    exchange(server, path, None, Duration::from_secs(40)).await
+}
+
+/// POSTs a JSON document and reads the answer.
+///
+/// # Errors
+/// When there is no daemon, or it refuses.
+pub async fn tell<T: DeserializeOwned>(
+    server: &str,
+    path: &str,
+    body: &serde_json::Value,
+    limit: Duration,
+) -> Result<T, DaemonError> {
+    exchange(server, path, Some(body), limit).await
+}
+
+async fn exchange<T: DeserializeOwned>(
+    server: &str,
+    path: &str,
+    body: Option<&serde_json::Value>,
+    limit: Duration,
+) -> Result<T, DaemonError> {
     let unreachable = |source| DaemonError::Unreachable { server: server.to_owned(), source };
     crate::marathon::install_tls_provider();
     let client = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(40))
+        .timeout(limit)
         .no_proxy()
         .build()
         .map_err(unreachable)?;
     let url = format!("{}{path}", server.trim_end_matches('/'));
-    let mut response = client.get(url).send().await.map_err(unreachable)?;
+    let request = match body {
+        Some(body) => client.post(url).json(body),
+        None => client.get(url),
+    };
+    let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(unreachable)? {

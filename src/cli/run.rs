@@ -146,6 +146,7 @@ async fn start(
         leader: Some(Arc::clone(&leader)),
         metrics,
         clock: clock.clone(),
+        entropy: Entropy::system(),
     });
     http::serve(door, site, &workers);
     serving::tend(&storage, settings.ha.poll, &clock, &workers);

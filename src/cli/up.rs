@@ -173,6 +173,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         leader: Some(Arc::clone(&leader)),
         metrics,
         clock: clock.clone(),
+        entropy: Entropy::system(),
     });
     http::serve(Door::plain(listener), site, &workers);
     serving::tend(&storage, LeaseTimes::default().poll, &clock, &workers);

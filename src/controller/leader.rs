@@ -12,9 +12,12 @@ use tracing::{info, warn};
 use super::{Controller, requests};
 use crate::clock::{Clock, Entropy};
 use crate::storage::Storage;
-use crate::storage::control::ControlRejection;
+use crate::storage::collect::{CollectOptions, collect, would_collect};
+use crate::storage::control::{Answer, ControlOperation, ControlRejection, Request};
 use crate::storage::lease::{Candidate, LeaseTimes, Tenure};
+use crate::storage::progress::Unwatched;
 use crate::storage::records::CommitError;
+use crate::storage::scrub::{ScrubOptions, scrub};
 use crate::telemetry::{Metrics, chain};
 
 /// How often a leader at rest looks whether somebody asked for something; in memory.
@@ -22,6 +25,15 @@ const REQUEST_POLL: Duration = Duration::from_millis(250);
 
 /// How often what is no longer needed of the control log is looked for.
 const TRIM_PAUSE: Duration = Duration::from_secs(3600);
+
+/// How often what nothing references is collected.
+const COLLECT_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long after taking the lead everything is read again for the first time.
+const SCRUB_DELAY: Duration = Duration::from_secs(600);
+
+/// How long lies between two readings of everything.
+const SCRUB_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// One candidate for the lead.
 pub struct Leader {
@@ -88,7 +100,8 @@ impl Leader {
         info!(epoch = %tenure.epoch(), "leading");
         self.metrics.set_leader(true);
         self.leading.store(true, Ordering::SeqCst);
-        let work = async { futures::join!(self.control(tenure, stop), self.upkeep(stop)) };
+        let work =
+            async { futures::join!(self.control(tenure, stop), self.upkeep(tenure, stop), self.scrub(stop)) };
         tokio::select! {
             biased;
             () = tenure.keep() => warn!(epoch = %tenure.epoch(), "the lease is lost; somebody else leads"),
@@ -115,21 +128,74 @@ impl Leader {
         }
     }
 
-    /// What the storage needs of its leader now and then.
-    async fn upkeep(&self, stop: &CancellationToken) {
+    /// What the storage needs of its leader now and then: trimming, collecting, reading everything again.
+    async fn upkeep(&self, tenure: &Tenure, stop: &CancellationToken) {
+        let clock = &self.candidate.clock;
+        let begun = clock.boot();
+        let (mut trim_at, mut collect_at) = (begun, begun + COLLECT_PAUSE);
         while !stop.is_cancelled() {
-            match self.candidate.storage.control.trim().await {
-                Ok(trimmed) if trimmed.deleted > 0 => {
-                    info!(
-                        deleted = trimmed.deleted,
-                        left = trimmed.left,
-                        "old records of the control log are gone"
-                    );
-                }
-                Ok(_) => {}
-                Err(error) => warn!(error = chain(&error), "the control log was not trimmed"),
+            if clock.boot() >= trim_at {
+                self.trim().await;
+                trim_at = clock.boot() + TRIM_PAUSE;
             }
-            self.pause(TRIM_PAUSE, stop).await;
+            self.collect_as_asked(tenure).await;
+            if clock.boot() >= collect_at {
+                match collect(&self.candidate.storage, tenure, &CollectOptions::default(), &Unwatched).await {
+                    Ok(report) => info!(%report, "collected"),
+                    Err(error) => warn!(error = chain(&error), "nothing more was collected"),
+                }
+                collect_at = clock.boot() + COLLECT_PAUSE;
+            }
+            self.pause(REQUEST_POLL, stop).await;
+        }
+    }
+
+    /// Reads everything again, slowly, and again.
+    async fn scrub(&self, stop: &CancellationToken) {
+        let Candidate { storage, entropy, .. } = &self.candidate;
+        self.pause(SCRUB_DELAY, stop).await;
+        while !stop.is_cancelled() {
+            match scrub(storage, &ScrubOptions::BACKGROUND, entropy, &Unwatched).await {
+                Ok(report) => info!(%report, "everything was read again"),
+                Err(error) => warn!(error = chain(&error), "not everything was read again"),
+            }
+            self.pause(SCRUB_PAUSE, stop).await;
+        }
+    }
+
+    async fn trim(&self) {
+        match self.candidate.storage.control.trim().await {
+            Ok(trimmed) if trimmed.deleted > 0 => {
+                info!(
+                    deleted = trimmed.deleted,
+                    left = trimmed.left,
+                    "old records of the control log are gone"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => warn!(error = chain(&error), "the control log was not trimmed"),
+        }
+    }
+
+    async fn collect_as_asked(&self, tenure: &Tenure) {
+        let storage = &self.candidate.storage;
+        for pending in storage.control.state().requests.clone() {
+            let Request::Collect { dry_run, allow } = pending.request else { continue };
+            let options = CollectOptions { allow, ..CollectOptions::default() };
+            let collected = if dry_run {
+                would_collect(storage, &options, &Unwatched).await
+            } else {
+                collect(storage, tenure, &options, &Unwatched).await
+            };
+            let answer = match collected {
+                Ok(report) => Answer {
+                    done: true,
+                    message: report.to_string(),
+                    detail: serde_json::to_value(&report).ok(),
+                },
+                Err(error) => Answer { done: false, message: chain(&error), detail: None },
+            };
+            requests::record(tenure, vec![ControlOperation::Answered { id: pending.id, answer }]).await;
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) async fn confirm(storage: &Storage, tenure: &Tenure) {
     }
 }
 
-async fn record(tenure: &Tenure, operations: Vec<ControlOperation>) {
+pub(super) async fn record(tenure: &Tenure, operations: Vec<ControlOperation>) {
     if let Err(error) = tenure.commit(operations).await {
         warn!(error = chain(&error), "a request is not answered yet");
     }

@@ -14,6 +14,9 @@ use crate::registry::resource::{ResourcePath, Wanted, entity_tag, matches_none, 
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
+/// Says that the store could not be asked for anything newer.
+const STALE: HeaderName = HeaderName::from_static("x-dcos-registry-stale");
+
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
@@ -22,6 +25,8 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 pub(super) async fn repo(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
     let accept: Vec<_> = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
     let format = negotiate(Some(&accept.join(",")));
+    // Cosmos drops a cluster's whole catalog when one repository fails; what is known is better than nothing.
+    let fresh = site.refresh().await;
     let document = match site.repo.document(format).await {
         Ok(document) => document,
         Err(error) => return failure(error.class(), error.label(), &error),
@@ -31,6 +36,7 @@ pub(super) async fn repo(State(site): State<Arc<Site>>, headers: HeaderMap) -> R
         .header(header::CONTENT_TYPE, media_type(format))
         .header(header::VARY, "Accept, Accept-Encoding")
         .header(header::CACHE_CONTROL, "no-cache");
+    let response = if fresh { response } else { response.header(STALE, "true") };
     let response = if packed {
         response
             .header(header::CONTENT_ENCODING, "gzip")
@@ -68,7 +74,15 @@ pub(super) async fn resource(
     // What is not even text names nothing.
     let Ok(Path((coordinate, digest, name))) = path else { return missing() };
     let Some(path) = ResourcePath::parse(&coordinate, &digest, &name) else { return missing() };
-    let state = site.storage.catalog.state();
+    let mut state = site.storage.catalog.state();
+    if state.member(&path.coordinate, &path.digest).is_none() {
+        // Another instance may just have published it; and what cannot be looked up is not said to be missing.
+        if !site.refresh().await {
+            let message = "the store cannot be asked whether this was published; try again";
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "StoreUnreachable", message);
+        }
+        state = site.storage.catalog.state();
+    }
     let found = state.member(&path.coordinate, &path.digest).filter(|(member, _)| member.name == path.name);
     let Some((member, blob)) = found else { return missing() };
     let tag = entity_tag(path.digest);

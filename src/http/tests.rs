@@ -53,6 +53,7 @@ async fn door(access: Access) -> Door {
         storage,
         controller: None,
         leader: None,
+        entropy: Entropy::seeded(2),
         metrics: Metrics::new().unwrap(),
         clock,
     });

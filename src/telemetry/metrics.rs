@@ -69,6 +69,7 @@ metrics! {
     reconcile_total: IntCounterVec ["result"] "Passes by result.";
     registry_bytes: IntGaugeVec [] "Bytes of all live blobs.";
     registry_packages: IntGaugeVec [] "Published package versions.";
+    storage_writing: IntGaugeVec ["state"] "1 for whether this instance may write to the store (open, unproven, refused, singleWriter).";
     source_last_success_timestamp_seconds: GaugeVec ["source"] "When the source was last read in full, in seconds since 1970.";
     units: IntGaugeVec ["kind", "condition", "status"] "Units by kind, condition (Ready, Reconciling, Stalled) and its status (True, False, Unknown).";
 }
@@ -176,6 +177,13 @@ impl Metrics {
         self.registry_packages.with_label_values::<&str>(&[]).set(int(packages));
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.registry_bytes.with_label_values::<&str>(&[]).set(bytes);
+    }
+
+    /// Whether the store may be written to: one of the states that the metric's help lists.
+    pub fn set_writing(&self, now: &str) {
+        for state in ["open", "unproven", "refused", "singleWriter"] {
+            self.storage_writing.with_label_values(&[state]).set(i64::from(state == now));
+        }
     }
 
     /// Counts a request that was answered; the route is a pattern, not a path.

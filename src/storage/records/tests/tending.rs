@@ -224,12 +224,12 @@ async fn a_writer_that_slept_with_its_record_in_the_socket_believes_no_answer() 
         };
         let answer = if ghost {
             let other = async {
-                let first = stalled_commit(&store, &clock, others()).await;
+                let first = Box::pin(stalled_commit(&store, &clock, others())).await;
                 assert!(matches!(first, Err(CommitError::Stalled { .. })), "{first:?}");
             };
-            stalled_commit(&store, &clock, other).await
+            Box::pin(stalled_commit(&store, &clock, other)).await
         } else {
-            stalled_commit(&store, &clock, others()).await
+            Box::pin(stalled_commit(&store, &clock, others())).await
         };
         assert!(
             matches!(answer, Err(CommitError::Stalled { seq }) if seq == begun + 1),
