@@ -174,7 +174,8 @@ where
     let mut work = Work { storage, content, open, digest: content.digest(), put: Vec::new() };
     let mut tries = 1;
     loop {
-        match work.attempt(release_version).await {
+        // Much is held on the way; whoever waits holds a pointer.
+        match Box::pin(work.attempt(release_version)).await {
             Err(PublishError::Commit { source, .. }) if tries < TRIES && may_begin_anew(&source) => {
                 tracing::debug!(coordinate = %content.coordinate, %source, tries, "publishing is begun anew");
                 tries += 1;
@@ -232,7 +233,7 @@ where
             .retain(|new| new.key.start >= state.watermark() && !state.condemned().contains_key(&new.copy()));
         if let Some(entry) = state.entry(&self.content.coordinate) {
             let published = self.already(entry.digest, entry.release_version)?;
-            return self.heal(published, &state, start).await;
+            return Box::pin(self.heal(published, &state, start)).await;
         }
         let document = self.put_document(&state, start).await?;
         self.put_members(&state, start).await?;

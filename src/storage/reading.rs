@@ -54,7 +54,7 @@ pub enum ReadError {
         digest: Digest,
         /// Why not.
         #[source]
-        source: LogError,
+        source: Box<LogError>,
     },
 }
 
@@ -159,8 +159,20 @@ impl Storage {
             }
             Err(error) => return Err(ReadError::Blob(error)),
         }
+        // Seldom gone, so that what everybody waits for stays small.
+        Box::pin(self.try_newest(digest, read)).await
+    }
+
+    async fn try_newest<T, F>(
+        &self,
+        digest: &Digest,
+        read: impl Fn(Blob) -> F,
+    ) -> Result<(Blob, T), ReadError>
+    where
+        F: Future<Output = Result<T, BlobError>>,
+    {
         let followed = self.catalog.follow().await;
-        followed.map_err(|source| ReadError::Follow { digest: *digest, source })?;
+        followed.map_err(|source| ReadError::Follow { digest: *digest, source: source.into() })?;
         let blob = self.whole(digest)?;
         match read(blob).await {
             Ok(found) => Ok((blob, found)),
@@ -192,7 +204,7 @@ impl Storage {
         let operation = CatalogOperation::Quarantined { blob: Copy { digest, key } };
         match self.calls.clock.timeout(MARK_LIMIT, self.catalog.commit(operation)).await {
             Ok(Ok(_)) => {
-                tracing::error!(%digest, %key, "a stored copy is damaged and is not served any more")
+                tracing::error!(%digest, %key, "a stored copy is damaged and is not served any more");
             }
             Ok(Err(error)) => {
                 tracing::warn!(%digest, %key, error = chain(&error), "a copy is not marked as damaged");

@@ -56,8 +56,9 @@ impl Storage {
             return Ok(None);
         }
         // With a number from long ago it would be collected as something that nobody wanted any more.
-        let start = self.catalog.follow().await.map_err(StorageError::Follow)?;
-        self.blobs.put_bytes(&bytes, start).await.map(Some).map_err(StorageError::SnapshotNotKept)
+        let start = Box::pin(self.catalog.follow()).await.map_err(StorageError::Follow)?;
+        let put = Box::pin(self.blobs.put_bytes(&bytes, start)).await;
+        put.map(Some).map_err(StorageError::SnapshotNotKept)
     }
 
     /// The last accepted snapshot of a source, where one was kept.

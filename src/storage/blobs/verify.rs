@@ -60,21 +60,21 @@ impl Blobs {
                 read.await.map_err(BlobError::Interrupted)?
             }
             GetResultPayload::Stream(mut stream) => {
-                let mut held = BytesMut::new();
+                let mut got = BytesMut::new();
                 let mut offset = span.start;
                 while offset < span.end {
                     let length = to_usize((span.end - offset).min(CHUNK));
-                    while held.len() < length {
+                    while got.len() < length {
                         let Some(more) = stream.next().await else {
-                            let what = format!("it ends at byte {}", offset + held.len() as u64);
+                            let what = format!("it ends at byte {}", offset + got.len() as u64);
                             return Err(BlobError::Damaged { digest: blob.digest, what });
                         };
                         let key = || blob.path().to_string();
-                        held.extend_from_slice(&more.map_err(|source| {
+                        got.extend_from_slice(&more.map_err(|source| {
                             BlobError::Read(CallError::Failed { action: "read", key: key(), source })
                         })?);
                     }
-                    let (piece, chunks) = (held.split_to(length).freeze(), chunks.clone());
+                    let (piece, chunks) = (got.split_to(length).freeze(), chunks.clone());
                     let verified = tokio::task::spawn_blocking(move || chunks.verify(offset, &piece));
                     verified.await.map_err(BlobError::Interrupted)??;
                     offset += length as u64;

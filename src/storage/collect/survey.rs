@@ -125,15 +125,14 @@ impl Survey {
                 };
                 let one = u64::from(!object.list);
                 progress.advance(one);
-                match standing(catalog, control, &object.copy()) {
+                let standing = standing(catalog, control, &object.copy());
+                named += if matches!(standing, Standing::Live | Standing::Retired) { one } else { 0 };
+                match standing {
                     Standing::Live | Standing::Kept => self.report.live.add(one, meta.size),
                     Standing::Retired => self.report.retired.add(one, meta.size),
                     Standing::Condemned => self.condemned(&object.copy(), meta.size),
                     Standing::Unknown => self.unknown(object, meta.size),
                 }
-                named += u64::from(
-                    !object.list && catalog.blob(&object.digest).is_some_and(|b| b.key == object.key),
-                );
             }
         }
         self.report.missing = (catalog.blob_count() as u64).saturating_sub(named);

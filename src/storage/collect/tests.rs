@@ -318,6 +318,32 @@ async fn beside_a_newer_program_and_after_a_move_nothing_is_deleted() {
     assert_eq!(error.label(), "RegistryMoved");
 }
 
+/// What a server and a worker need: work that may move between threads.
+#[test]
+fn the_long_works_can_be_moved_between_threads() {
+    fn movable<T: Send>(_: T) {}
+    fn uses(storage: &Arc<Storage>, tenure: &Tenure, clock: &Clock, entropy: &crate::clock::Entropy) {
+        movable(collect(storage, tenure, &AT_ONCE, &Unwatched));
+        movable(would_collect(storage, &AT_ONCE, &Unwatched));
+        movable(crate::storage::scrub::scrub(
+            storage,
+            &crate::storage::scrub::ScrubOptions::FAST,
+            entropy,
+            &Unwatched,
+        ));
+        let (store, options) =
+            (Arc::new(InMemory::new()), crate::storage::rebuild::RebuildOptions::default());
+        movable(crate::storage::rebuild::rebuild(
+            store,
+            clock.clone(),
+            entropy.clone(),
+            &options,
+            &Unwatched,
+        ));
+    }
+    let _ = uses;
+}
+
 #[tokio::test]
 async fn a_copy_that_is_not_there_is_counted() {
     let aged = Aged::new().await;

@@ -133,7 +133,7 @@ async fn a_rate_and_a_share_bound_what_is_read() {
     let total = storage.catalog.state().total_bytes();
     let slow = ScrubOptions { rate: Some(total / 10), ..ScrubOptions::FAST };
     // In paused time only the waiting takes time.
-    let limit = |seconds| clock.timeout(Duration::from_secs(seconds), run(&storage, &slow));
+    let limit = |seconds| Box::pin(clock.timeout(Duration::from_secs(seconds), run(&storage, &slow)));
     assert!(limit(5).await.is_err());
     assert!(limit(11).await.is_ok());
     for n in 0..200 {
