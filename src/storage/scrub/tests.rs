@@ -84,6 +84,18 @@ async fn every_altered_byte_and_every_missing_object_is_found() {
 }
 
 #[tokio::test]
+async fn a_copy_of_another_length_is_found() {
+    for which in 0..4 {
+        let (store, storage, sample) = registry().await;
+        let blob = storage.whole(&sample.content.members[which].digest).unwrap();
+        let mut longer = store.get(&blob.path()).await.unwrap().bytes().await.unwrap().to_vec();
+        longer.push(0);
+        store.put(&blob.path(), longer.into()).await.unwrap();
+        assert_eq!(run(&storage, &ScrubOptions::FAST).await.damaged.count, 1, "{which}");
+    }
+}
+
+#[tokio::test]
 async fn a_copy_that_is_whole_again_is_cleared() {
     let (store, storage, sample) = registry().await;
     let blob = storage.whole(&sample.content.members[2].digest).unwrap();
