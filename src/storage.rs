@@ -39,6 +39,8 @@ mod aged;
 #[cfg(test)]
 pub(crate) mod faults;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

@@ -79,7 +79,7 @@ pub struct Publication {
 
 impl Publication {
     /// The digests that it references, each once.
-    pub(super) fn references(&self) -> std::collections::BTreeSet<Digest> {
+    pub(in crate::storage) fn references(&self) -> std::collections::BTreeSet<Digest> {
         self.members.iter().map(|member| member.digest).chain([self.document]).collect()
     }
 }

@@ -55,7 +55,7 @@ pub struct BlobEntry {
 }
 
 impl BlobEntry {
-    pub(super) fn copy(&self, digest: Digest) -> Copy {
+    pub(in crate::storage) fn copy(&self, digest: Digest) -> Copy {
         Copy { digest, key: self.key }
     }
 
