@@ -258,13 +258,25 @@ impl Storage {
         gate: Gate,
         opening: &Opening,
     ) -> Result<Self, StorageError> {
+        Self::assemble_kept(calls, access, gate, opening, control::RETENTION).await
+    }
+
+    /// The same where records of the control log are kept for another time.
+    async fn assemble_kept(
+        calls: Calls,
+        access: Access,
+        gate: Gate,
+        opening: &Opening,
+        retention: Duration,
+    ) -> Result<Self, StorageError> {
         let Opening { instance, clock, entropy, .. } = opening.clone();
         let (author, by_leader_only) = (instance, true);
         let site =
             Site { calls: calls.clone(), entropy: entropy.clone(), author, access, gate, by_leader_only };
         let catalog = Catalog::open(site.clone(), None).await.map_err(StorageError::Open)?;
         let control = Site { by_leader_only: false, ..site.clone() };
-        let control = Control::open(control, catalog.registry()).await.map_err(StorageError::Open)?;
+        let control = Control::open(control, catalog.registry(), retention).await;
+        let control = control.map_err(StorageError::Open)?;
         let blobs = Blobs::new(calls.clone(), entropy.clone());
         let documents = Documents::default();
         let (admission, directory, lock, accepting) = (None, None, None, Mutex::default());

@@ -19,7 +19,7 @@ use super::records::{CommitError, Committed, Log, LogError, Names, Newer, Site, 
 use crate::model::Epoch;
 
 /// How long a record is kept at least once a snapshot has taken its place.
-const RETENTION: Duration = Duration::from_secs(24 * 3600);
+pub(super) const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) const NAMES: Names = Names {
     log: "v1/control/log",
@@ -39,12 +39,7 @@ pub struct Control {
 }
 
 impl Control {
-    pub(super) async fn open(site: Site, registry: &str) -> Result<Self, LogError> {
-        Self::open_kept(site, registry, RETENTION).await
-    }
-
-    /// The same where records are kept for another time.
-    pub(super) async fn open_kept(site: Site, registry: &str, retention: Duration) -> Result<Self, LogError> {
+    pub(super) async fn open(site: Site, registry: &str, retention: Duration) -> Result<Self, LogError> {
         let holder = site.author.clone();
         let names = Names { retention: Some(retention), ..NAMES };
         let log = Log::open(site, names, Some(registry)).await?;

@@ -14,7 +14,8 @@ use crate::model::{Coordinate, Digest, Member, PackageContent};
 use crate::storage::blobs::BlobError;
 use crate::storage::catalog::{CatalogOperation, CatalogRejection, CatalogState};
 use crate::storage::control::{ControlOperation, Request};
-use crate::storage::publish::{MemberReader, PublishError, publish};
+use crate::storage::publish::{MemberReader, PublishError, ReleaseVersion, publish};
+use crate::storage::reading::ReadError;
 use crate::storage::records::CommitError;
 use crate::storage::tests::{coordinate, noise};
 use crate::telemetry::chain;
@@ -47,6 +48,7 @@ pub(super) async fn follows(own: Arc<Instance>) {
             Err(error) => own.log_error(&error),
         }
         if own.world.phase() == Phase::Quiet {
+            let _ = own.storage.control.follow().await;
             own.world.agree(own.who, &own.storage);
         }
         own.rest(Duration::from_millis(1_300)).await;
@@ -99,14 +101,18 @@ pub(super) async fn publishes(own: Arc<Instance>) {
         own.leisure().await;
         let wanted = anything(&own.dice);
         let (coordinate, digest) = (wanted.content.coordinate.clone(), wanted.content.digest());
-        let release = coordinate.version.as_str().parse().unwrap_or_default();
+        let release = match own.dice.below(3) {
+            0 => ReleaseVersion::NextFree,
+            _ => ReleaseVersion::Exactly(own.dice.below(2 * VERSIONS)),
+        };
         let slow = if own.dice.one_in(6) { own.dice.span(1_000, 60_000) } else { Duration::ZERO };
         let open = |member: &Member| {
             let at = wanted.content.members.iter().position(|m| m == member).unwrap();
             let reader: MemberReader = Box::new(std::io::Cursor::new(wanted.bytes[at].clone()));
             let own = &own;
             Box::pin(async move {
-                own.clock.sleep(slow).await;
+                let left = own.world.settings.chaos.saturating_sub(own.world.now());
+                own.clock.sleep(slow.min(left)).await;
                 Ok(reader)
             }) as BoxFuture<'_, _>
         };
@@ -248,16 +254,15 @@ impl Instance {
             let Some(blob) = state.blob(&digest) else {
                 return self.broke(&format!("{coordinate} references {digest}, which is not known"));
             };
-            match self.storage.blobs.read_all(&blob, 1 << 20).await {
+            match self.storage.read_all(&digest, 1 << 20).await {
                 Ok(bytes) if Digest::of(&bytes) == digest => self.world.count("reads"),
                 Ok(_) => self.broke(&format!("other bytes were handed out for {digest}")),
-                Err(error @ BlobError::Damaged { .. }) => self.broke(&chain(&error)),
-                Err(BlobError::Read(error)) if error.is_missing() => {
-                    // It may have been unpublished and collected since.
-                    let named = self.world.inner().witness.catalog.state.blob(&digest) == Some(blob);
+                Err(error @ ReadError::Damaged { .. }) => {
+                    // It may have been unpublished and collected while we read.
                     self.world.count("vanished");
+                    let named = self.world.inner().witness.catalog.state.blob(&digest) == Some(blob);
                     if named {
-                        self.broke(&format!("{digest} is not there though the catalog names it"));
+                        self.broke(&chain(&error));
                     }
                 }
                 Err(_) => {}

@@ -12,13 +12,10 @@ use super::world::{Phase, World};
 use super::{actors, lead};
 use crate::clock::Clock;
 use crate::model::ErrorClass;
-use crate::storage::blobs::Blobs;
 use crate::storage::calls::Calls;
-use crate::storage::catalog::Catalog;
-use crate::storage::control::Control;
-use crate::storage::documents::Documents;
-use crate::storage::records::{Access, CommitError, LogError, Rejection, Site};
-use crate::storage::{Storage, StorageError};
+use crate::storage::gate::Gate;
+use crate::storage::records::{Access, CommitError, LogError, Rejection};
+use crate::storage::{Opening, Storage, StorageError};
 use crate::telemetry::chain;
 
 /// What its parts share.
@@ -29,7 +26,6 @@ pub(super) struct Instance {
     pub(super) dice: Dice,
     pub(super) author: String,
     pub(super) storage: Arc<Storage>,
-    pub(super) calls: Calls,
     pub(super) stop: CancellationToken,
 }
 
@@ -39,23 +35,21 @@ pub(super) async fn open(
     who: usize,
     clock: &Clock,
     dice: &Dice,
-) -> Result<(Storage, Calls, String), StorageError> {
+) -> Result<(Storage, String), StorageError> {
     let store = Arc::new(SimStore { world: Arc::clone(world), who });
     let calls = Calls { limit: world.settings.call, ..Calls::new(store, clock.clone()) };
     let (entropy, author) = (dice.entropy(), dice.entropy().nonce());
-    let access = Access::ReadWrite;
-    let site = Site { calls: calls.clone(), entropy: entropy.clone(), author: author.clone(), access };
-    let catalog = Catalog::open(site.clone(), None).await.map_err(StorageError::Open)?;
-    let control = Control::open_kept(site, catalog.registry(), world.settings.retention).await;
-    let control = control.map_err(StorageError::Open)?;
-    let blobs = Blobs::new(calls.clone(), entropy);
-    let storage = Storage { blobs, catalog, control, documents: Documents::default(), lock: None };
-    Ok((storage, calls, author))
+    let (lock_wait, call_timeout) = (Duration::ZERO, world.settings.call);
+    let opening =
+        Opening { instance: author.clone(), lock_wait, call_timeout, clock: clock.clone(), entropy };
+    let (gate, retention) = (Gate::default(), world.settings.retention);
+    let storage = Storage::assemble_kept(calls, Access::ReadWrite, gate, &opening, retention).await?;
+    Ok((storage, author))
 }
 
 /// Lives until told to stop.
 pub(super) async fn live(world: Arc<World>, who: usize, clock: Clock, dice: Dice) {
-    let (storage, calls, author) = loop {
+    let (storage, author) = loop {
         match open(&world, who, &clock, &dice).await {
             Ok(opened) => break opened,
             Err(error) if error.class() == ErrorClass::Retry => clock.sleep(Duration::from_millis(500)).await,
@@ -64,7 +58,7 @@ pub(super) async fn live(world: Arc<World>, who: usize, clock: Clock, dice: Dice
     };
     world.line(who, &format!("opened at {} and {}", storage.catalog.seq(), storage.control.seq()));
     let (storage, stop) = (Arc::new(storage), CancellationToken::new());
-    let instance = Arc::new(Instance { world, who, clock, dice, author, storage, calls, stop });
+    let instance = Arc::new(Instance { world, who, clock, dice, author, storage, stop });
     let parts: Vec<BoxFuture<'static, ()>> = vec![
         Box::pin(actors::stops(Arc::clone(&instance))),
         Box::pin(actors::follows(Arc::clone(&instance))),
@@ -133,6 +127,7 @@ impl Instance {
             }
             CommitError::Rejected(_) | CommitError::Contended { .. } => false,
             CommitError::TooLarge { .. }
+            | CommitError::Shut(_)
             | CommitError::Encode(_)
             | CommitError::Newer(_)
             | CommitError::ReadOnly => {

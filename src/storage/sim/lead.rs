@@ -1,24 +1,21 @@
 //! The leader: keeps the lease, writes to a cluster that cannot refuse, answers requests, trims and collects.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
 use object_store::path::Path;
 
 use super::instance::Instance;
 use super::witness::Witness;
 use super::world::Phase;
-use crate::storage::catalog::{CatalogOperation, Copy};
+use crate::model::{Completeness, Revision, Snapshot, SnapshotFile, SnapshotPath, SourceName};
+use crate::storage::catalog::Copy;
+use crate::storage::collect::{CollectError, CollectOptions, collect};
 use crate::storage::control::{Answer, ControlOperation};
 use crate::storage::lease::{Candidate, Tenure};
-use crate::storage::records::CommitError;
+use crate::storage::progress::Unwatched;
 use crate::storage::tests::{app_id, intent, owned};
 use crate::telemetry::chain;
-
-/// How long a session may take before it is too late, and a condemned copy is still there for readers.
-const GRACE: Duration = Duration::from_secs(20);
 
 /// Wants the lease, leads, and wants it again.
 pub(super) async fn campaigns(own: Arc<Instance>) {
@@ -50,7 +47,6 @@ async fn leads(own: &Arc<Instance>, tenure: &Tenure) {
 }
 
 async fn works(own: &Arc<Instance>, tenure: &Tenure) {
-    let mut collection = Collection::default();
     while !own.stopped() {
         own.rest(Duration::from_millis(400)).await;
         let phase = own.world.phase();
@@ -60,9 +56,12 @@ async fn works(own: &Arc<Instance>, tenure: &Tenure) {
         answers(own, tenure).await;
         if phase <= Phase::Calm {
             writes(own, tenure).await;
+            if own.dice.one_in(6) {
+                accepts(own, tenure).await;
+            }
         }
         if own.dice.one_in(4) {
-            collection.round(own, tenure).await;
+            collects(own, tenure).await;
         }
         if own.dice.one_in(8)
             && let Err(error) = own.storage.control.trim().await
@@ -135,110 +134,47 @@ async fn answers(own: &Arc<Instance>, tenure: &Tenure) {
     }
 }
 
-/// Deletes what nothing references, in the order that makes it exact.
-#[derive(Default)]
-struct Collection {
-    /// Where the tail of the catalog was when, oldest first.
-    tails: Vec<(Duration, u64)>,
-    /// When copies were condemned.
-    condemned: BTreeMap<Copy, Duration>,
+/// Deletes what nothing references, however much it is.
+async fn collects(own: &Arc<Instance>, tenure: &Tenure) {
+    let (grace, reader_grace) = (Duration::from_secs(30), Duration::from_secs(20));
+    let mut options = CollectOptions { grace, reader_grace, allow: None };
+    let mut collected = collect(&own.storage, tenure, &options, &Unwatched).await;
+    if let Err(CollectError::TooMany { going, .. }) = collected {
+        options.allow = Some(going);
+        collected = collect(&own.storage, tenure, &options, &Unwatched).await;
+    }
+    match collected {
+        Ok(report) => {
+            own.world.add("condemned", report.condemned.count);
+            own.world.add("collected", report.deleted.count);
+            own.world.add("orphans", report.orphans.count);
+            if report.missing > 0 {
+                own.line(&format!("collection misses {}", report.missing));
+            }
+        }
+        Err(CollectError::Follow(error)) => own.log_error(&error),
+        Err(CollectError::Commit(error)) => {
+            own.line(&format!("collection: {}", chain(&*error)));
+            own.unknown(&*error);
+        }
+        Err(error @ (CollectError::Newer(_) | CollectError::Moved { .. })) => own.broke(&chain(&error)),
+        Err(error) => own.line(&format!("collection: {}", chain(&error))),
+    }
 }
 
-type Step = Result<(), Option<String>>;
-
-impl Collection {
-    async fn round(&mut self, own: &Arc<Instance>, tenure: &Tenure) {
-        let steps = async {
-            self.fence(own, tenure).await?;
-            self.watermark(own, tenure).await?;
-            self.orphans(own, tenure).await?;
-            self.condemn(own, tenure).await?;
-            self.purge(own, tenure).await
-        };
-        if let Err(Some(why)) = steps.await {
-            own.line(&format!("collection: {why}"));
-        }
-    }
-
-    async fn say(&self, own: &Arc<Instance>, tenure: &Tenure, operation: CatalogOperation) -> Step {
-        tenure.check(Duration::ZERO).map_err(|error| Some(error.to_string()))?;
-        let said = own.storage.catalog.commit_as_leader(tenure.epoch(), vec![operation]).await;
-        said.map(drop).map_err(|error| {
-            if !matches!(error, CommitError::Rejected(_)) {
-                own.unknown(&error);
-            }
-            Some(chain(&error))
-        })
-    }
-
-    async fn fence(&self, own: &Arc<Instance>, tenure: &Tenure) -> Step {
-        let epoch = tenure.epoch();
-        if own.storage.catalog.state().fence() < epoch {
-            self.say(own, tenure, CatalogOperation::Fence { epoch }).await?;
-        }
-        Ok(())
-    }
-
-    /// Whoever began before the tail of a while ago is too late.
-    async fn watermark(&mut self, own: &Arc<Instance>, tenure: &Tenure) -> Step {
-        let (now, state) = (own.clock.boot(), own.storage.catalog.state());
-        self.tails.push((now, own.storage.catalog.seq()));
-        let old = self.tails.iter().rev().find(|(at, _)| now.saturating_sub(*at) > GRACE).copied();
-        let Some((_, seq)) = old.filter(|(_, seq)| *seq > state.watermark()) else { return Ok(()) };
-        self.tails.retain(|(_, tail)| *tail >= seq);
-        self.say(own, tenure, CatalogOperation::Watermark { seq }).await
-    }
-
-    /// Deletes what no record can make known any more.
-    async fn orphans(&self, own: &Arc<Instance>, tenure: &Tenure) -> Step {
-        let listed = own.calls.list(&Path::from("v1/blobs"), None).try_collect::<Vec<_>>().await;
-        let state = own.storage.catalog.state();
-        let listed = listed.map_err(|error| Some(chain(&error)))?;
-        for meta in listed {
-            let Some(copy) = copy_at(&meta.location) else { continue };
-            let live = state.blob(&copy.digest).is_some_and(|blob| blob.key == copy.key);
-            let known = live || state.condemned().contains_key(&copy);
-            if !known && copy.key.start < state.watermark() {
-                own.world.count("orphans");
-                self.delete(own, tenure, &copy).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn condemn(&mut self, own: &Arc<Instance>, tenure: &Tenure) -> Step {
-        let state = own.storage.catalog.state();
-        let retired = state.blobs().filter(|(_, entry)| entry.references == 0);
-        let blobs: Vec<Copy> = retired.map(|(digest, entry)| entry.copy(*digest)).take(16).collect();
-        if blobs.is_empty() || own.dice.one_in(2) {
-            return Ok(());
-        }
-        self.say(own, tenure, CatalogOperation::Condemned { blobs }).await
-    }
-
-    async fn purge(&mut self, own: &Arc<Instance>, tenure: &Tenure) -> Step {
-        let (now, state) = (own.clock.boot(), own.storage.catalog.state());
-        for copy in state.condemned().keys() {
-            self.condemned.entry(copy.clone()).or_insert(now);
-        }
-        self.condemned.retain(|copy, _| state.condemned().contains_key(copy));
-        let due = self.condemned.iter().filter(|(_, at)| now.saturating_sub(**at) > GRACE);
-        let due = due.map(|(copy, _)| copy.clone()).filter(|copy| copy.key.start < state.watermark());
-        let blobs: Vec<Copy> = due.take(16).collect();
-        for copy in &blobs {
-            own.world.count("collected");
-            self.delete(own, tenure, copy).await?;
-        }
-        if blobs.is_empty() {
-            Ok(())
-        } else {
-            self.say(own, tenure, CatalogOperation::Purged { blobs }).await
-        }
-    }
-
-    async fn delete(&self, own: &Arc<Instance>, tenure: &Tenure, copy: &Copy) -> Step {
-        tenure.check(own.world.settings.call).map_err(|error| Some(error.to_string()))?;
-        own.calls.delete(&copy.blob().path()).await.map_err(|error| Some(chain(&error)))
+/// Puts what is in force into the store and names it in the books.
+async fn accepts(own: &Arc<Instance>, tenure: &Tenure) {
+    let source: SourceName = format!("source-{}", own.dice.below(2)).parse().unwrap();
+    let revision = Revision(own.dice.next().to_string());
+    let path = SnapshotPath::root().join("m").unwrap();
+    let files = [(path.clone(), SnapshotFile::inline(revision.0.as_bytes()))];
+    let (completeness, files) = (Completeness::Complete, files.into());
+    let snapshot =
+        Snapshot { source: source.clone(), revision: revision.clone(), completeness, manifests: path, files };
+    let _turn = own.storage.accepting().await;
+    if let Ok(snapshot) = own.storage.put_snapshot(&snapshot).await {
+        let operation = ControlOperation::SnapshotAccepted { source, revision, snapshot };
+        commits(own, tenure, operation).await;
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Trace {
     pub(super) count: u64,
     pub(super) counters: BTreeMap<&'static str, u64>,
     /// Whether every line is printed at once.
-    aloud: bool,
+    pub(super) aloud: bool,
 }
 
 impl Trace {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::ledger::{Entry, Ledger};
 use crate::model::{Coordinate, Digest, Epoch};
+use crate::storage::blobs::Blob;
 use crate::storage::catalog::{CatalogOperation, CatalogState, Copy};
 use crate::storage::control::{ControlOperation, ControlState};
 use crate::storage::records::State;
@@ -60,7 +61,7 @@ impl Witness {
         let Some(seq) = seq("v1/control/log/") else { return Ok(None) };
         let entry = self.control.take(at, seq, bytes)?;
         if matches!(entry, Entry::Next) {
-            self.control_record(seq)?;
+            self.control_record(seq, there)?;
         }
         Ok(Some(entry))
     }
@@ -71,8 +72,7 @@ impl Witness {
         for operation in &fact.operations {
             match operation {
                 CatalogOperation::Published(publication) => {
-                    let Some(entry) = catalog.state.entry(&publication.coordinate) else { continue };
-                    let digest = entry.digest;
+                    let digest = publication.digest;
                     if never.contains(&digest) {
                         return Err(format!("{digest} was published after it was said that it was not"));
                     }
@@ -81,6 +81,10 @@ impl Witness {
                         return Err(format!("{} was replaced", publication.coordinate));
                     }
                     moments.push(Moment { seq, at: fact.at, digest: Some(digest) });
+                    // The same record may take it away again.
+                    if catalog.state.entry(&publication.coordinate).is_none() {
+                        continue;
+                    }
                     for reference in publication.references() {
                         whole(&catalog.state, &reference, condemned, there)?;
                     }
@@ -89,6 +93,9 @@ impl Witness {
                     let moments = packages.entry(coordinate.clone()).or_default();
                     moments.push(Moment { seq, at: fact.at, digest: None });
                 }
+                CatalogOperation::Quarantined { .. } | CatalogOperation::Replaced { .. } => {
+                    return Err("nothing was ever damaged, and a record says so".into());
+                }
                 CatalogOperation::Condemned { blobs } => condemned.extend(blobs.iter().cloned()),
                 _ => {}
             }
@@ -96,12 +103,17 @@ impl Witness {
         Ok(())
     }
 
-    fn control_record(&mut self, seq: u64) -> Verdict {
+    fn control_record(&mut self, seq: u64, there: &dyn Fn(&str) -> Option<Bytes>) -> Verdict {
         let Some(fact) = self.control.fact(seq) else { return Ok(()) };
         for operation in &fact.operations {
             match operation {
                 ControlOperation::Requested { id, .. } if !self.asked.insert(id.clone()) => {
                     return Err(format!("request {id} was taken twice"));
+                }
+                ControlOperation::SnapshotAccepted { snapshot: Some(blob), .. }
+                    if there(blob.path().as_ref()).is_none() =>
+                {
+                    return Err(format!("the books name {}, which is not there", blob.path()));
                 }
                 ControlOperation::Answered { id, .. } => {
                     self.answered.insert(id.clone());
@@ -120,6 +132,9 @@ impl Witness {
     pub(super) fn deleted(&self, key: &str) -> Verdict {
         if key.starts_with("v1/catalog/log/") {
             return Err(format!("{key} was deleted"));
+        }
+        if self.control.state.snapshots.values().any(|blob| blob.path().as_ref() == key) {
+            return Err(format!("{key} was deleted though the books name it"));
         }
         let Some(blob) = key.strip_prefix("v1/blobs/sha256/") else { return Ok(()) };
         let named = self.catalog.state.blobs().find(|(digest, entry)| {
@@ -227,6 +242,10 @@ impl Witness {
     /// All that the catalog names is there.
     pub(super) fn all_whole(&self, there: &dyn Fn(&str) -> Option<Bytes>) -> Verdict {
         let state = &self.catalog.state;
+        let mut books = self.control.state.snapshots.values().map(Blob::path);
+        if let Some(gone) = books.find(|path| there(path.as_ref()).is_none()) {
+            return Err(format!("the books name {gone}, which is not there"));
+        }
         state.blobs().try_for_each(|(digest, _)| whole(state, digest, &self.condemned, there))
     }
 }

@@ -54,9 +54,10 @@ pub(super) struct Inner {
     /// Who has the same state as everybody else.
     pub(super) agreed: BTreeSet<usize>,
     /// From when on nobody may write anything but the signs of life of one leader.
-    idle: Duration,
+    idle: std::ops::Range<Duration>,
     /// Who gives them.
     alive: Option<usize>,
+    exclusive: bool,
 }
 
 /// What lies under a key.
@@ -144,6 +145,7 @@ pub(super) enum Reply {
 impl World {
     pub(super) fn new(settings: Settings, aloud: bool) -> Self {
         let machines = settings.rates.iter().map(|_| Machine::default()).collect();
+        let quiet = settings.chaos + CALM + SETTLING;
         let inner = Inner {
             objects: BTreeMap::new(),
             under_way: BTreeMap::new(),
@@ -154,8 +156,9 @@ impl World {
             witness: Witness::default(),
             broken: None,
             agreed: BTreeSet::new(),
-            idle: settings.chaos + CALM + SETTLING + Duration::from_secs(10),
+            idle: quiet + Duration::from_secs(10)..quiet + QUIET,
             alive: None,
+            exclusive: settings.exclusive,
         };
         let clock = Clock::simulated(1.0, Duration::ZERO);
         Self { settings, clock, inner: Mutex::new(inner), tenures: Mutex::default() }
@@ -205,7 +208,11 @@ impl World {
     }
 
     pub(super) fn count(&self, counter: &'static str) {
-        self.inner().trace.add(counter);
+        self.add(counter, 1);
+    }
+
+    pub(super) fn add(&self, counter: &'static str, many: u64) {
+        *self.inner().trace.counters.entry(counter).or_default() += many;
     }
 
     /// Notes that something is not as it must be.
@@ -382,6 +389,9 @@ impl Inner {
             Deed::Look | Deed::List => return,
             Deed::Create(_) if there => ("exists", Applied::Exists, Ok(None)),
             Deed::Create(bytes) => {
+                if self.trace.aloud && key.contains("/log/") {
+                    println!("{}", String::from_utf8_lossy(&bytes));
+                }
                 self.objects.insert(key.clone(), Object { bytes: bytes.clone(), at });
                 let objects = &self.objects;
                 let there = |key: &str| objects.get(key).map(|object| object.bytes.clone());
@@ -400,8 +410,11 @@ impl Inner {
             }
         };
         self.trace.line(at, who, &format!("{word} {key}"));
-        let verdict =
-            if at < self.idle { verdict } else { verdict.and_then(|entry| self.sign(who, &key, entry)) };
+        let verdict = if !self.idle.contains(&at) {
+            verdict
+        } else {
+            verdict.and_then(|entry| self.sign(who, &key, entry))
+        };
         match verdict {
             Ok(Some(Entry::Ghost)) => self.trace.add("ghosts"),
             Ok(Some(Entry::Next)) => self.trace.add("records"),
@@ -416,7 +429,7 @@ impl Inner {
     fn sign(&mut self, who: usize, key: &str, entry: Option<Entry>) -> Result<Option<Entry>, String> {
         self.trace.add("idle writes");
         let leader = *self.alive.get_or_insert(who);
-        if key.starts_with("v1/control/") && leader == who {
+        if key.starts_with("v1/control/") && (leader == who || !self.exclusive) {
             return Ok(entry);
         }
         Err(format!("{key} was written while nobody wanted anything; {leader} leads"))
