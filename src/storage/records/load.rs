@@ -12,6 +12,7 @@ use super::record::{Record, Unreadable, decode};
 use super::tend::Due;
 use super::{FORMAT, LogError, RECORD_LIMIT, State, snapshot};
 use crate::model::{Digest, Epoch};
+use crate::storage::calls::CallError;
 
 /// How many snapshots are tried, the newest first, before all records are read.
 const TRIES: usize = 4;
@@ -65,19 +66,47 @@ async fn find<S: State>(
     names: &Names,
     registry: &str,
     first: Digest,
+    mut hint: Option<Hint>,
+) -> Result<(RwLock<View<S>>, u64), LogError> {
+    let mut again = true;
+    loop {
+        let mut unread = None;
+        let found = find_once(site, names, registry, first, hint, &mut unread).await;
+        match (found, unread) {
+            // In a log that is trimmed nothing but snapshots leads to the tail. One that could not be read may be whole.
+            (Err(LogError::Gap { .. }), Some(error)) if names.retention.is_some() => {
+                return Err(LogError::Read(error));
+            }
+            // Those that were found may have been left behind by trimming while we looked.
+            (Err(LogError::Gap { .. }), None) if names.retention.is_some() && again => {
+                again = false;
+                hint = hint::read(site, names).await;
+            }
+            (found, _) => return found,
+        }
+    }
+}
+
+/// The same in one go. `unread` is the last error met in reading a snapshot.
+async fn find_once<S: State>(
+    site: &Site,
+    names: &Names,
+    registry: &str,
+    first: Digest,
     hint: Option<Hint>,
+    unread: &mut Option<CallError>,
 ) -> Result<(RwLock<View<S>>, u64), LogError> {
     let tail = hint.map_or(0, |hint| hint.tail);
     let hinted = hint.map(|hint| hint.snapshot).filter(|seq| *seq > 0);
     if let Some(seq) = hinted
-        && let Some(view) = from_snapshot(site, names, registry, seq, tail).await?
+        && let Some(view) = from_snapshot(site, names, registry, seq, tail, unread).await?
     {
         return Ok((view, seq));
     }
     let mut listed = snapshots(site, names).await?;
     listed.retain(|seq| Some(*seq) != hinted);
     for seq in listed.into_iter().take(TRIES) {
-        if let Some(view) = from_snapshot(site, names, registry, seq, tail).await? {
+        if let Some(view) = from_snapshot(site, names, registry, seq, tail, unread).await? {
             return Ok((view, seq));
         }
     }
@@ -94,8 +123,9 @@ async fn from_snapshot<S: State>(
     registry: &str,
     seq: u64,
     tail: u64,
+    unread: &mut Option<CallError>,
 ) -> Result<Option<RwLock<View<S>>>, LogError> {
-    let Some(base) = read_snapshot(site, names, registry, seq).await else { return Ok(None) };
+    let Some(base) = read_snapshot(site, names, registry, seq, unread).await else { return Ok(None) };
     let view = RwLock::new(base);
     match read_to_end(site, names, &view, tail).await {
         // Either the snapshot or the record is wrong; the other records tell.
@@ -119,14 +149,24 @@ pub(super) async fn snapshots(site: &Site, names: &Names) -> Result<Vec<u64>, Lo
 }
 
 /// Reads a snapshot; none, with a word in the log, where it cannot be used.
-async fn read_snapshot<S: State>(site: &Site, names: &Names, registry: &str, seq: u64) -> Option<View<S>> {
+async fn read_snapshot<S: State>(
+    site: &Site,
+    names: &Names,
+    registry: &str,
+    seq: u64,
+    unread: &mut Option<CallError>,
+) -> Option<View<S>> {
     let why = match site.calls.read_data(&names.snapshot(seq), snapshot::LIMIT).await {
         Ok(Some(bytes)) => match snapshot::decode(&bytes, registry, seq) {
             Ok(view) => return Some(view),
             Err(why) => why,
         },
         Ok(None) => "it is gone".to_owned(),
-        Err(error) => crate::telemetry::chain(&error),
+        Err(error) => {
+            let why = crate::telemetry::chain(&error);
+            *unread = Some(error);
+            why
+        }
     };
     tracing::warn!(log = names.log, snapshot = seq, why, "a snapshot is passed over");
     None

@@ -295,3 +295,22 @@ async fn whoever_only_reads_on_hints_nothing() {
     log.tend().await.unwrap();
     assert_eq!(store.steps().last(), Some(&format!("put {}", NAMES.hint)));
 }
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_read_now_is_no_reason_to_give_a_trimmed_log_up() {
+    let clock = Clock::fixed(1_000_000);
+    let (store, log) = trimmed_log(&clock, 2 * EVERY).await;
+    clock.advance(2 * DAY);
+    log.commit(Epoch(1), vec![1_000]).await.unwrap();
+    assert!(log.trim().await.unwrap().deleted > 0);
+    let names = Names { retention: Some(DAY), ..NAMES };
+    let faulty = FaultStore::new(store);
+    let site = site(&(Arc::new(faulty.clone()) as Arc<dyn ObjectStore>), 2);
+    // Record 0, the hint, and both snapshots.
+    faulty.hurt([(2, Fault::Refused), (3, Fault::Refused)]);
+    let refused = Log::<Numbers>::open(site.clone(), names, None).await.err().unwrap();
+    assert_eq!(refused.class(), ErrorClass::Retry, "{refused}");
+    assert!(faulty.steps()[2..4].iter().all(|step| step.contains("/snap/")), "{:?}", faulty.steps());
+    faulty.hurt([]);
+    assert_eq!(Log::<Numbers>::open(site, names, None).await.unwrap().state(), log.state());
+}
