@@ -1,7 +1,10 @@
-//! What the registry answers, apart from HTTP: the repository document, resources, health.
+//! What the registry takes in and answers, apart from HTTP: bundles, packages, the repository document, resources,
+//! health.
 //!
 //! Only what is in the catalog is served, and only under the coordinate that references it.
 
+pub mod intake;
+pub mod packages;
 pub mod repo;
 pub mod resource;
 
