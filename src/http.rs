@@ -10,6 +10,7 @@ mod api;
 pub mod body;
 mod files;
 mod measure;
+mod packages;
 pub(crate) mod page;
 mod requests;
 mod server;
@@ -36,6 +37,7 @@ use crate::clock::{Clock, Entropy};
 use crate::controller::Controller;
 use crate::controller::leader::Leader;
 use crate::model::ErrorClass;
+use crate::registry::intake::Intake;
 use crate::registry::repo::Repo;
 use crate::storage::Storage;
 use crate::telemetry::Metrics;
@@ -51,6 +53,8 @@ pub struct Site {
     pub controller: Option<Arc<Controller>>,
     /// Who leads or would like to, where this process takes part in that.
     pub leader: Option<Arc<Leader>>,
+    /// The door for bundles.
+    pub intake: Intake,
     /// The metrics.
     pub metrics: Metrics,
     /// Time.
@@ -137,6 +141,8 @@ pub fn serve(door: Door, site: Arc<Site>, workers: &Workers) {
 
 /// All routes.
 pub fn router(site: Arc<Site>, access: Access) -> Router {
+    let bundles = post(packages::upload).get(packages::list);
+    let bundles = body::limited(bundles, site.intake.largest(), site.clock.clone());
     let routes = Router::new()
         .route("/", get(api::health))
         .route("/health", get(api::health))
@@ -153,8 +159,10 @@ pub fn router(site: Arc<Site>, access: Access) -> Router {
         .route("/api/v1/requests/{id}", get(requests::answer))
         .route("/api/v1/storage/gc", post(requests::gc))
         .route("/api/v1/storage/scrub", post(requests::scrub))
+        .route("/api/v1/packages", bundles)
+        .route("/api/v1/packages/{name}/{version}", get(packages::show).delete(packages::remove))
         .method_not_allowed_fallback(|| async {
-            let message = "this path does not take this method; GET and HEAD are answered";
+            let message = "this path does not take this method; see Allow for those that it takes";
             problem(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
         })
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path") })

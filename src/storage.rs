@@ -4,6 +4,7 @@
 //! v1/catalog/log/<20 digits>    records: which package versions there are       (catalog)
 //! v1/control/log/<20 digits>    records: lease, accepted manifests, inventory   (control)
 //! v1/blobs/sha256/<2 hex>/<64 hex>/<start>-<random>[.chunks]    the bytes        (blobs)
+//! v1/uploads/<start>-<random>/{info,<20 digits>,outcome}    what comes in piece by piece    (uploads)
 //! ```
 //!
 //! Both logs are uses of one protocol ([`records`]), which needs nothing of a store but create-if-absent.
@@ -27,6 +28,8 @@ pub mod records;
 pub mod scrub;
 mod snapshots;
 pub mod space;
+pub mod spool;
+pub mod uploads;
 
 mod calls;
 mod documents;
@@ -80,6 +83,7 @@ pub struct Storage {
     /// The controller's books.
     pub control: Control,
     documents: Documents,
+    calls: Calls,
     gate: Gate,
     admission: Option<Admission>,
     directory: Option<PathBuf>,
@@ -285,6 +289,7 @@ impl Storage {
             catalog,
             control,
             documents,
+            calls,
             gate: site.gate,
             admission,
             directory,

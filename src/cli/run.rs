@@ -22,9 +22,11 @@ use crate::controller::plan::PlanSettings;
 use crate::controller::{Controller, Parts};
 use crate::http::{self, Access, Door, Site, Tls};
 use crate::marathon::{Client, Timeouts};
+use crate::registry::intake::Intake;
 use crate::registry::repo::Repo;
 use crate::source::DirectorySource;
 use crate::storage::lease::LeaseTimes;
+use crate::storage::spool::Spool;
 use crate::storage::{Opening, Storage};
 use crate::telemetry::Metrics;
 use crate::workers::Workers;
@@ -132,6 +134,7 @@ async fn start(
         entropy: entropy.clone(),
     };
     let storage = Arc::new(Storage::open_settings(&settings.storage, &opening).await?);
+    let spool = Spool::open(&settings.storage.spool, storage.directory(), clock.clone()).await?;
     let metrics = Metrics::new()?;
     let controller = controller(settings, &storage, &metrics, (&clock, &entropy))?;
     let parts = (clock.clone(), entropy);
@@ -144,6 +147,7 @@ async fn start(
         storage: Arc::clone(&storage),
         controller,
         leader: Some(Arc::clone(&leader)),
+        intake: Intake::new(Arc::clone(&storage), spool, clock.clone()),
         metrics,
         clock: clock.clone(),
         entropy: Entropy::system(),

@@ -23,10 +23,12 @@ use crate::http::{self, Door, Site};
 use crate::marathon::{Client, Timeouts};
 use crate::marathon_local::{LocalConfig, MarathonLocal};
 use crate::model::SourceName;
+use crate::registry::intake::Intake;
 use crate::registry::repo::Repo;
 use crate::source::DirectorySource;
 use crate::storage::Storage;
 use crate::storage::lease::LeaseTimes;
+use crate::storage::spool::Spool;
 use crate::telemetry::Metrics;
 use crate::workers::Workers;
 
@@ -136,6 +138,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
     drop(http::listen(settings.marathon_listen, "--marathon-listen").await?);
     let storage = Storage::open_local(&settings.dir, LOCK_WAIT, clock.clone(), entropy.clone()).await?;
     let storage = Arc::new(storage);
+    let spool = Spool::open(&settings.dir.join("spool"), Some(&settings.dir), clock.clone()).await?;
 
     let (workers, controller_workers) = (Workers::new(), Workers::new());
     let metrics = Metrics::new()?;
@@ -171,6 +174,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         storage: Arc::clone(&storage),
         controller: Some(Arc::clone(&controller)),
         leader: Some(Arc::clone(&leader)),
+        intake: Intake::new(Arc::clone(&storage), spool, clock.clone()),
         metrics,
         clock: clock.clone(),
         entropy: Entropy::system(),

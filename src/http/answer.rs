@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
 
 use crate::model::ErrorClass;
 
@@ -13,13 +14,79 @@ const STATUS_OF_LABEL: &[(&str, StatusCode)] = &[
     // Waiting does not help, somebody must make room; and it is no fault of the request.
     ("DiskFull", StatusCode::INSUFFICIENT_STORAGE),
     ("VersionImmutable", StatusCode::CONFLICT),
+    ("ReleaseVersionTaken", StatusCode::CONFLICT),
+    ("RegistryMoved", StatusCode::CONFLICT),
     ("DocumentTooLarge", StatusCode::PAYLOAD_TOO_LARGE),
+    ("RecordTooLarge", StatusCode::PAYLOAD_TOO_LARGE),
+];
+
+/// Labels of bundles that are too large or too many of something.
+const LARGE: &[&str] = &["TooManyEntries", "DirectoryTooLarge", "EntryTooLarge", "TooLarge", "Ratio"];
+
+/// Labels of what is no bundle, or a damaged one: sending it again whole may help.
+const MALFORMED: &[&str] = &[
+    "NotZip",
+    "Truncated",
+    "TrailingData",
+    "Gap",
+    "Overlap",
+    "Split",
+    "Zip64",
+    "BadDirectory",
+    "UnsafeName",
+    "DuplicateEntry",
+    "UnknownEntry",
+    "NotAFile",
+    "Encrypted",
+    "UnknownMethod",
+    "UnknownFlags",
+    "BadExtraField",
+    "HeaderMismatch",
+    "BadDescriptor",
+    "StoredSize",
+    "MissingEntry",
+    "Damaged",
+    "InvalidJson",
+    "WrongDigest",
+    "WrongLength",
+    "SourceDamaged",
+];
+
+/// Labels of bundles that are whole and hold a package that is not taken: it must be built otherwise.
+const UNACCEPTABLE: &[&str] = &[
+    "InvalidMetadata",
+    "InvalidManifest",
+    "FormatVersion",
+    "MissingBlob",
+    "OrphanBlob",
+    "MemberSize",
+    "SizeDiffers",
+    "NotEmbedded",
+    "Reference",
+    "UnusedMember",
+    "WrongHash",
+    "Images",
+];
+
+/// The statuses of bundles that are refused.
+const OF_BUNDLES: &[(&[&str], StatusCode)] = &[
+    (LARGE, StatusCode::PAYLOAD_TOO_LARGE),
+    (MALFORMED, StatusCode::BAD_REQUEST),
+    (UNACCEPTABLE, StatusCode::UNPROCESSABLE_ENTITY),
 ];
 
 /// An error as Cosmos writes them: `{type, message}`. A 503 says when to ask again.
 pub fn problem(status: StatusCode, kind: &str, message: &str) -> Response {
-    let body = axum::Json(serde_json::json!({"type": kind, "message": message}));
-    let mut response = (status, body).into_response();
+    problem_with(status, kind, message, None)
+}
+
+/// An error with what a program may want to know of it: `{type, message, data}`.
+pub fn problem_with(status: StatusCode, kind: &str, message: &str, data: Option<Value>) -> Response {
+    let mut body = json!({"type": kind, "message": message});
+    if let Some(data) = data {
+        body["data"] = data;
+    }
+    let mut response = (status, axum::Json(body)).into_response();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     }
@@ -29,6 +96,16 @@ pub fn problem(status: StatusCode, kind: &str, message: &str) -> Response {
 /// An error of the library as an answer: what its label says, else 503 for what may pass by itself and 500 for
 /// what will not.
 pub fn failure(class: ErrorClass, label: &str, error: &dyn std::error::Error) -> Response {
+    failure_with(class, label, error, None)
+}
+
+/// As [`failure`], with data.
+pub fn failure_with(
+    class: ErrorClass,
+    label: &str,
+    error: &dyn std::error::Error,
+    data: Option<Value>,
+) -> Response {
     let status = status_of(class, label);
     let message = crate::telemetry::chain(error);
     if status.is_server_error() {
@@ -36,11 +113,14 @@ pub fn failure(class: ErrorClass, label: &str, error: &dyn std::error::Error) ->
     } else {
         tracing::debug!(label, message, "a request was refused");
     }
-    problem(status, label, &message)
+    problem_with(status, label, &message, data)
 }
 
 fn status_of(class: ErrorClass, label: &str) -> StatusCode {
     if let Some((_, status)) = STATUS_OF_LABEL.iter().find(|(named, _)| *named == label) {
+        return *status;
+    }
+    if let Some((_, status)) = OF_BUNDLES.iter().find(|(labels, _)| labels.contains(&label)) {
         return *status;
     }
     match class {

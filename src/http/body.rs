@@ -95,7 +95,8 @@ where
     route.layer::<_, Infallible>(layer).layer(DefaultBodyLimit::disable())
 }
 
-fn announced(headers: &HeaderMap) -> Option<u64> {
+/// The length that a body is said to have, in bytes.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -9,6 +9,7 @@ use hyper_util::service::TowerToHyperService;
 
 use super::*;
 use crate::clock::Entropy;
+use crate::storage::spool::Spool;
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -48,7 +49,9 @@ async fn door(access: Access) -> Door {
     let wait = std::time::Duration::from_secs(1);
     let storage = Storage::open_local(folder.path(), wait, clock.clone(), entropy).await.unwrap();
     let storage = Arc::new(storage);
+    let spool = Spool::open(&folder.path().join("spool"), None, clock.clone()).await.unwrap();
     let site = Arc::new(Site {
+        intake: Intake::new(Arc::clone(&storage), spool, clock.clone()),
         repo: Repo::new(Arc::clone(&storage), "http://127.0.0.1"),
         storage,
         controller: None,
