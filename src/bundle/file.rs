@@ -154,4 +154,4 @@ fn document(source: &Source, entry: &Entry, limit: u64) -> Result<Value, BundleF
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{failure_with, problem_with};
 use super::body::{BodyError, announced};
 use super::{Site, failure, problem};
+use crate::controller::View;
 use crate::model::{Coordinate, UnitKind};
 use crate::registry::intake::{IntakeError, Taken};
 use crate::registry::packages::{details, summary};
@@ -98,7 +99,8 @@ pub(super) async fn remove(State(site): State<Arc<Site>>, path: Named) -> Respon
         Ok(entry) => entry.coordinate.clone(),
         Err(response) => return *response,
     };
-    if let Some(refusal) = wanted(&site, &coordinate) {
+    let view = site.controller.as_ref().map(|controller| controller.view().borrow().clone());
+    if let Some(refusal) = view.and_then(|view| wanted(&view, &coordinate)) {
         return refusal;
     }
     match site.storage.catalog.unpublish(coordinate.clone()).await {
@@ -128,9 +130,7 @@ async fn find(site: &Site, path: Named) -> Result<Arc<PackageEntry>, Box<Respons
 
 /// Why a package cannot be taken away: the controller of this process would publish it again at once, and the
 /// services that are rendered from it would stall meanwhile. What it wants is known once it has looked.
-fn wanted(site: &Site, coordinate: &Coordinate) -> Option<Response> {
-    let view = site.controller.as_ref()?.view();
-    let view = view.borrow();
+fn wanted(view: &View, coordinate: &Coordinate) -> Option<Response> {
     if view.passes == 0 {
         let message = "it is not known yet whether the manifest wants this package; try again";
         return Some(problem(StatusCode::SERVICE_UNAVAILABLE, "ManifestUnread", message));

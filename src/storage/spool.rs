@@ -30,7 +30,7 @@ const BATCH: usize = 512 * 1024;
 const MOST_PIECES: usize = 512;
 
 /// How much a body of unknown length is promised at a time, in bytes.
-const STRIDE: u64 = 64 * 1024 * 1024;
+const STRIDE: u64 = 4 * 1024 * 1024;
 
 /// How long the disk may take for one batch, or to make a file.
 const LIMIT: Duration = Duration::from_secs(60);

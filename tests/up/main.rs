@@ -11,3 +11,4 @@ mod refusing;
 mod serving;
 mod stopping;
 mod surviving;
+mod uploading;

@@ -3,7 +3,7 @@
 mod archives;
 mod contents;
 mod flips;
-mod zip;
+pub(crate) mod zip;
 
 use std::io::{Cursor, Write as _};
 use std::sync::Arc;
