@@ -83,7 +83,6 @@ pub struct Storage {
     /// The controller's books.
     pub control: Control,
     documents: Documents,
-    calls: Calls,
     gate: Gate,
     admission: Option<Admission>,
     directory: Option<PathBuf>,
@@ -289,7 +288,6 @@ impl Storage {
             catalog,
             control,
             documents,
-            calls,
             gate: site.gate,
             admission,
             directory,

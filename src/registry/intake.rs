@@ -21,7 +21,7 @@ use crate::storage::Storage;
 use crate::storage::blobs::BlobError;
 use crate::storage::catalog::CatalogRejection;
 use crate::storage::local::LocalError;
-use crate::storage::publish::{PublishError, Published, publish};
+use crate::storage::publish::{PublishError, Published, ReleaseVersion, publish};
 use crate::storage::records::CommitError;
 use crate::storage::spool::{Spool, SpoolError, SpoolFile};
 use crate::storage::uploads::{Outcome, UploadError, UploadId, UploadLimits, Uploads};
@@ -35,9 +35,6 @@ const PLACE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long checking the structure of a bundle may take: its directory and two documents are read.
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
-
-/// How often a release version is looked for that nobody else takes meanwhile.
-const NUMBERS: u32 = 16;
 
 /// A package version that was taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,24 +255,10 @@ impl Intake {
     /// Publishes with the release version of the bundle, else with the next one that nobody has.
     async fn publish_bundle(&self, bundle: &BundleFile) -> Result<Published, PublishError> {
         let (content, open) = (bundle.content(), |member: &Member| bundle.open_member(member));
-        let mut tries = 1;
-        loop {
-            let next = || self.storage.catalog.state().next_release_version(&content.coordinate.name);
-            let wanted = content.release_version.unwrap_or_else(next);
-            match publish(&self.storage, content, open, wanted).await {
-                Err(PublishError::Commit { source, .. })
-                    if content.release_version.is_none() && tries < NUMBERS && is_taken(&source) =>
-                {
-                    tries += 1;
-                }
-                ended => return ended,
-            }
-        }
+        let release_version =
+            content.release_version.map_or(ReleaseVersion::NextFree, ReleaseVersion::Exactly);
+        publish(&self.storage, content, open, release_version).await
     }
-}
-
-fn is_taken(error: &CommitError<CatalogRejection>) -> bool {
-    matches!(error, CommitError::Rejected(CatalogRejection::ReleaseVersionTaken { .. }))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(super) async fn campaigns(own: Arc<Instance>) {
     };
     while !own.stopped() {
         match candidate.campaign(&own.stop).await {
-            Ok(Some(tenure)) => leads(&own, &tenure).await,
+            Ok(Some(tenure)) => Box::pin(leads(&own, &tenure)).await,
             Ok(None) => {}
             Err(error) => return own.broke(&format!("nobody can lead: {}", chain(&error))),
         }

@@ -97,7 +97,10 @@ async fn judges(world: &Arc<World>) {
     let elected = (lease.ttl + 2 * lease.poll).div_f64(slowest) + Duration::from_secs(5);
     for (at, what) in [
         (world.settings.chaos + elected, "so long after the faults"),
-        (world.settings.chaos + CALM + SETTLING + QUIET - Duration::from_secs(2), "in the end"),
+        (
+            (world.settings.chaos + CALM + SETTLING + QUIET).saturating_sub(Duration::from_secs(2)),
+            "in the end",
+        ),
     ] {
         world.until(at).await;
         let leaders = world.leaders();

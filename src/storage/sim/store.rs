@@ -40,6 +40,7 @@ fn failed() -> Error {
     Error::Generic { store: "sim", source: "as the seed says".into() }
 }
 
+#[expect(clippy::default_trait_access, reason = "the type is one of a crate that is not ours")]
 fn meta(key: &str, object: &Object) -> ObjectMeta {
     let mut meta = ObjectMeta {
         location: Path::from(key),
@@ -75,7 +76,9 @@ impl ObjectStore for SimStore {
         };
         match self.call(what, key.as_ref(), deed).await? {
             Applied::Exists => Err(Error::AlreadyExists { path: key.to_string(), source: "exists".into() }),
-            _ => Ok(PutResult { e_tag: None, version: None, extensions: Default::default() }),
+            _ => {
+                Ok(PutResult { e_tag: None, version: None, extensions: object_store::Extensions::default() })
+            }
         }
     }
 
@@ -95,7 +98,7 @@ impl ObjectStore for SimStore {
             meta: meta(key.as_ref(), &object),
             range,
             attributes: Attributes::default(),
-            extensions: Default::default(),
+            extensions: object_store::Extensions::default(),
         })
     }
 

@@ -55,6 +55,6 @@ impl Trace {
     /// The last lines.
     pub(super) fn tail(&self, lines: usize) -> String {
         let skipped = self.lines.len().saturating_sub(lines);
-        self.lines.iter().skip(skipped).map(|line| format!("{line}\n")).collect()
+        self.lines.iter().skip(skipped).flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 }

@@ -410,10 +410,10 @@ impl Inner {
             }
         };
         self.trace.line(at, who, &format!("{word} {key}"));
-        let verdict = if !self.idle.contains(&at) {
-            verdict
-        } else {
+        let verdict = if self.idle.contains(&at) {
             verdict.and_then(|entry| self.sign(who, &key, entry))
+        } else {
+            verdict
         };
         match verdict {
             Ok(Some(Entry::Ghost)) => self.trace.add("ghosts"),

@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::{HEADER, PIECE, TRIES, UploadError, UploadId, Uploads};
 use crate::model::Digest;
 
+#[expect(clippy::cast_possible_truncation, reason = "it is a few dozen bytes")]
 const HEADER_LENGTH: usize = HEADER as usize;
 
 impl Uploads {
