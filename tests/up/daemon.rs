@@ -1,47 +1,12 @@
 //! Starts the program on a directory of its own, asks it, and makes sure that nothing of it is left.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::process::{Child, ExitStatus, Stdio};
 
 use serde_json::Value;
 
-/// No wait is longer than this; a wait that reaches it fails the test.
-pub const DEADLINE: Duration = Duration::from_secs(60);
-
-/// The program under test.
-#[expect(clippy::disallowed_methods, reason = "a test is told which build to run")]
-pub fn program() -> PathBuf {
-    std::env::var_os("DCOS_REGISTRY_PROGRAM")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_dcos-registry")), PathBuf::from)
-}
-
-#[expect(clippy::disallowed_methods, reason = "a process test starts processes")]
-pub fn command() -> Command {
-    Command::new(program())
-}
-
-/// Runs the program to its end; one that does not end is killed and so has no exit code.
-#[expect(clippy::disallowed_methods, reason = "somebody must watch while the output is read")]
-pub fn run(arguments: &[&str]) -> Output {
-    let mut command = command();
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    let (ended, end) = mpsc::channel::<()>();
-    let watch = std::thread::spawn(move || {
-        if end.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // It may have ended just now.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    });
-    let output = child.wait_with_output().unwrap();
-    drop(ended);
-    watch.join().unwrap();
-    output
-}
+pub use crate::program::{DEADLINE, command, eventually, run, wait_for_end};
+use crate::program::{Lines, processes_with, until};
 
 /// A directory with a copy of the quickstart, and a place for the storage.
 pub struct Place {
@@ -83,18 +48,7 @@ impl Place {
 
     /// Processes that carry this place in their environment or arguments.
     pub fn processes(&self) -> Vec<String> {
-        let mark = self.folder.path().to_string_lossy().into_owned();
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let folder = entry.path();
-            let read = |name: &str| std::fs::read(folder.join(name)).unwrap_or_default();
-            let (environment, arguments) = (read("environ"), read("cmdline"));
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            if text(&environment).contains(&mark) || text(&arguments).contains(&mark) {
-                found.push(format!("{}: {}", folder.display(), text(&arguments).replace('\0', " ")));
-            }
-        }
-        found
+        processes_with(self.folder.path())
     }
 }
 
@@ -114,7 +68,7 @@ fn copy(from: &Path, to: &Path) {
 /// A running `up`.
 pub struct Daemon {
     child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Lines,
     pub registry: String,
     pub marathon: String,
 }
@@ -140,22 +94,6 @@ pub fn interrupt(child: &mut Child) -> ExitStatus {
     wait_for_end(child)
 }
 
-/// The exit code of a process that is about to end; kills what does not.
-#[expect(clippy::disallowed_methods, reason = "a process test waits in real time, for a condition")]
-pub fn wait_for_end(child: &mut Child) -> ExitStatus {
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if begun.elapsed() > DEADLINE {
-            child.kill().unwrap();
-            panic!("it did not end");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 impl Daemon {
     /// Starts `up` on any free ports and waits until it has said where it listens.
     pub fn start(place: &Place) -> Self {
@@ -165,14 +103,7 @@ impl Daemon {
     /// Starts `up` on these ports.
     pub fn start_at(place: &Place, listen: &str, marathon_listen: &str) -> Self {
         let mut child = spawn_up(place, listen, marathon_listen);
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let (output, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
-        #[expect(clippy::disallowed_methods, reason = "the output must be read while the test runs")]
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
-            }
-        });
+        let lines = Lines::of(child.stdout.take().unwrap());
         let mut daemon = Self { child, lines, registry: String::new(), marathon: String::new() };
         daemon.registry = daemon.address("Registry ");
         daemon.marathon = daemon.address("Marathon ");
@@ -180,19 +111,12 @@ impl Daemon {
     }
 
     fn address(&self, word: &str) -> String {
-        let mut found = String::new();
-        eventually("the addresses are printed", || {
-            let lines = self.lines.lock().unwrap();
-            let line = lines.iter().find(|line| line.starts_with(word)).ok_or("not yet")?;
-            line.split_whitespace().nth(1).unwrap().clone_into(&mut found);
-            Ok(())
-        });
-        found
+        until("the addresses are printed", DEADLINE, || self.lines.word_after(word).ok_or("not yet".into()))
     }
 
     /// What was printed so far.
     pub fn printed(&self) -> String {
-        self.lines.lock().unwrap().join("\n")
+        self.lines.text()
     }
 
     /// Waits until all units are ready.
@@ -251,19 +175,6 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- the daemon had printed:\n{}", self.printed());
-        }
-    }
-}
-
-/// Tries until it succeeds; fails with the last reason when the deadline passes.
-#[expect(clippy::disallowed_methods, reason = "a process test waits in real time, for a condition")]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> Result<(), String>) {
-    let begun = Instant::now();
-    loop {
-        match condition() {
-            Ok(()) => return,
-            Err(reason) if begun.elapsed() > DEADLINE => panic!("{what}: {reason}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }
 }

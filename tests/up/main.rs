@@ -7,6 +7,8 @@
 mod daemon;
 mod guarding;
 mod healing;
+#[path = "../support/program.rs"]
+mod program;
 mod refusing;
 mod serving;
 mod stopping;
