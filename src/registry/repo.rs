@@ -140,6 +140,8 @@ impl Repo {
             let json = match self.entry(entry, format).await {
                 Ok(Some(json)) => json,
                 Ok(None) => continue,
+                // Taken away since; the next document is built without it anyway.
+                Err(_) if self.storage.catalog.state().entry(&entry.coordinate).is_none() => continue,
                 Err(error) => {
                     tracing::error!(
                         error = chain(&error),
