@@ -104,7 +104,7 @@ impl Leader {
             async { futures::join!(self.control(tenure, stop), self.upkeep(tenure, stop), self.scrub(stop)) };
         tokio::select! {
             biased;
-            () = tenure.keep() => warn!(epoch = %tenure.epoch(), "the lease is lost; somebody else leads"),
+            () = tenure.keep() => warn!(epoch = %tenure.epoch(), "the lease is lost; this instance acts no more"),
             _ = work => {}
         }
         self.leading.store(false, Ordering::SeqCst);

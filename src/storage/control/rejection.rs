@@ -7,7 +7,11 @@ use crate::storage::records::Rejection;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlRejection {
     /// The writer does not hold the newest lease.
-    #[error("lease {held} is no longer in force, the newest is {newest}")]
+    #[error("lease {held} is no longer in force, {}", if held == newest {
+        "it was not renewed in time".to_owned()
+    } else {
+        format!("the newest is {newest}")
+    })]
     LeaseLost {
         /// The lease that the writer believes to hold.
         held: Epoch,
