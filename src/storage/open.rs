@@ -18,6 +18,10 @@ use crate::telemetry::chain;
 /// How long a probe that could not be carried out waits for its next try.
 const PROBE_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// How often reading the logs of a bucket is tried before a start is given up, and the pauses between.
+const OPEN_TRIES: u32 = 8;
+const OPEN_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
 /// What opening needs to know besides where.
 #[derive(Clone)]
 pub struct Opening {
@@ -115,15 +119,38 @@ impl Storage {
         if !begun {
             // The first record is a write like any other.
             let probed = admission.probe.at_start().await.map_err(StorageError::Probe)?;
-            gate.set(admission.decide(&probed.report));
-            if let Writing::Refused(reason) = gate.get() {
+            let writing = admission.decide(&probed.report);
+            if let Writing::Refused(reason) = writing {
                 return Err(StorageError::Unfit { reason });
             }
+            announce(&writing);
+            gate.set(writing);
         }
-        let calls = bucket.calls(opening.clock.clone());
-        let mut storage = Self::assemble(calls, Access::ReadWrite, gate, opening).await?;
+        let mut storage = Self::assemble_patiently(&bucket, gate, opening).await?;
         storage.admission = Some(admission);
         Ok(storage)
+    }
+
+    /// Reads the logs of a bucket that answered a moment ago. Opening takes many requests, and one that is slow must
+    /// not end a process that would go on serving if the same happened a second later.
+    async fn assemble_patiently(
+        bucket: &Bucket,
+        gate: Gate,
+        opening: &Opening,
+    ) -> Result<Self, StorageError> {
+        let mut delays = Delays::new(OPEN_PAUSES.0, OPEN_PAUSES.1, opening.entropy.clone());
+        let mut tries = 0;
+        loop {
+            let calls = bucket.calls(opening.clock.clone());
+            tries += 1;
+            match Self::assemble(calls, Access::ReadWrite, gate.clone(), opening).await {
+                Err(error) if error.class() == ErrorClass::Retry && tries < OPEN_TRIES => {
+                    tracing::warn!(error = chain(&error), tries, "the store could not be read, trying again");
+                    opening.clock.sleep(delays.next_delay()).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Finds out whether writing is possible, where that is not known yet. Tries until it knows.
@@ -136,18 +163,7 @@ impl Storage {
             match admission.probe.at_start().await {
                 Ok(probed) => {
                     let writing = admission.decide(&probed.report);
-                    match &writing {
-                        Writing::Refused(reason) => {
-                            tracing::error!(reason, "the store cannot be shared; nothing is written");
-                        }
-                        Writing::SingleWriter { reason, .. } => {
-                            tracing::error!(
-                                reason,
-                                "the store cannot be shared; written to on the operator's word"
-                            );
-                        }
-                        Writing::Open | Writing::Unproven => {}
-                    }
+                    announce(&writing);
                     return self.gate.set(writing);
                 }
                 Err(error) => {
@@ -180,6 +196,19 @@ impl Storage {
         bucket.inspect(&opening.clock).await?;
         let probe = Probe::new(&bucket, opening.clock.clone(), &opening.entropy);
         probe.long().await.map_err(StorageError::Probe)
+    }
+}
+
+/// Says in the log what nobody may overlook.
+fn announce(writing: &Writing) {
+    match writing {
+        Writing::Refused(reason) => {
+            tracing::error!(reason, "the store cannot be shared; nothing is written");
+        }
+        Writing::SingleWriter { reason, .. } => {
+            tracing::error!(reason, "the store cannot be shared; written to on the operator's word");
+        }
+        Writing::Open | Writing::Unproven => {}
     }
 }
 
