@@ -93,7 +93,6 @@ struct Running {
 async fn serve(settings: &RunSettings, environment: &Environment) -> CommandResult {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut running = start(settings, environment).await?;
     let stopping = async {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -101,6 +100,15 @@ async fn serve(settings: &RunSettings, environment: &Environment) -> CommandResu
         }
     };
     tokio::pin!(stopping);
+    // A start may wait long for a lock or a slow store, and nothing runs yet that would have to end in order.
+    let mut running = tokio::select! {
+        biased;
+        () = &mut stopping => {
+            tell("Stopped before the start was done.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        started = start(settings, environment) => started?,
+    };
     tokio::select! {
         () = &mut stopping => {}
         Ok(failure) = &mut running.failure => {
@@ -126,6 +134,8 @@ async fn start(
     let (clock, entropy) = (Clock::system(), Entropy::system());
     // Ports, files and manifests first: when one of them cannot be had, nothing has been changed yet.
     let door = door(settings, &clock).await?;
+    // Port 0 stands for one that is known only now; what is given out must name that one.
+    let settings = &RunSettings { listen: door.listener.local_addr()?, ..settings.clone() };
     let opening = Opening {
         instance: environment.filled("MESOS_TASK_ID").unwrap_or_else(|| entropy.nonce()),
         lock_wait: LOCK_WAIT,
