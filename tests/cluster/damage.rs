@@ -64,7 +64,7 @@ fn a_record_that_was_altered_is_named_and_nothing_is_begun_anew() {
     });
     assert_eq!(
         refuses(&place, &store),
-        "dcos-registry: the chain of v1/catalog/log is broken at record 3: it does not follow the record before it; \
+        "dcos-registry: cannot open the storage: the chain of v1/catalog/log is broken at record 3: it does not follow the record before it; \
          restore that object from a backup, nothing was changed"
     );
 }

@@ -180,6 +180,12 @@ impl Instance {
         Clock::system().boot() - self.begun
     }
 
+    /// Lines of its log that tell of a failure.
+    pub fn failures(&self) -> Vec<String> {
+        let errors = self.errors.text();
+        errors.lines().filter(|line| line.contains(" ERROR ")).map(str::to_owned).collect()
+    }
+
     pub fn get(&self, path: &str) -> Result<Value, String> {
         get(&format!("{}{path}", self.url))?.json()
     }

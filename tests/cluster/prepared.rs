@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use dcos_registry::clock::{Clock, Entropy};
 use dcos_registry::config::{Backend, Environment, S3Credentials, S3Keys, S3Settings, StorageSettings};
 use dcos_registry::model::{Digest, Member, Secret};
-use dcos_registry::storage::publish::publish;
+use dcos_registry::storage::publish::{ReleaseVersion, publish};
 use dcos_registry::storage::{Opening, Storage};
 use futures::FutureExt as _;
 
@@ -49,7 +49,7 @@ fn fill(backend: Backend, samples: &[Sample]) {
                 let reader = sample.reader(member);
                 async move { Ok(reader) }.boxed()
             };
-            publish(&storage, &sample.content(), open, number).await.unwrap();
+            publish(&storage, &sample.content(), open, ReleaseVersion::Exactly(number)).await.unwrap();
         }
     });
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use dcos_registry::clock::Clock;
 use jiff::SignedDuration;
 
 use crate::bundle::Sample;
@@ -78,7 +79,7 @@ fn a_directory_that_takes_nothing() {
         None => println!("skipped: it cannot be made read-only: {remounted:?}"),
         Some(line) => assert_eq!(
             line,
-            "dcos-registry: DIR is not writable; change its owner or mode, or choose another directory: \
+            "dcos-registry: DIR/lock is not writable; change its owner or mode, or choose another directory: \
              Read-only file system (os error 30)"
         ),
     }
@@ -114,6 +115,22 @@ fn a_directory_that_another_process_gives_back() {
     assert_eq!(first.terminate().code(), Some(0));
     second.wait_until_ready();
     assert_eq!(second.terminate().code(), Some(0));
+}
+
+/// Whoever waits can be told to stop.
+#[test]
+fn a_start_that_waits_for_a_directory_ends_when_told_to() {
+    let place = Place::new();
+    let store = place.path().join("store");
+    let mut first = on_directory(&place, &store).start();
+    first.wait_until_ready();
+    let second = on_directory(&place, &store).start();
+    crate::program::pause(Duration::from_millis(500));
+    let begun = Clock::system().boot();
+    assert_eq!(second.terminate().code(), Some(0));
+    let took = Clock::system().boot() - begun;
+    assert!(took < Duration::from_secs(15), "it waited on for {took:?}");
+    assert_eq!(first.terminate().code(), Some(0));
 }
 
 fn refused_bucket(double: &S3Double, bucket: &str, key: &str) -> String {

@@ -74,6 +74,20 @@ fn on_the_operators_word_it_is_written_to_after_a_silent_watch() {
     assert_eq!(instance.terminate().code(), Some(0));
 }
 
+/// Opening a bucket takes many requests; that some fail is no reason to give up.
+#[test]
+fn a_start_gets_over_answers_that_fail() {
+    let (place, double) = (Place::new(), S3Double::start());
+    let samples: Vec<_> = (1..=3).map(|number| Sample::new("kept", number)).collect();
+    fill_bucket(&double, &samples);
+    let second = |key: &str| key.ends_with("catalog/log/00000000000000000002");
+    let rule = double.script().add(Rule::new(Fault::Refuse(503)).on(&[Op::Get]).key(second).first(3));
+    let mut instance = on_bucket(&place, &double.endpoint(), double.bucket(), "test", "").start();
+    instance.wait_until_ready();
+    assert_eq!((double.script().fired(rule), shown(&instance.url).unwrap().len()), (3, 3));
+    assert_eq!(instance.terminate().code(), Some(0));
+}
+
 /// Whoever may not write for a while, because a policy or a key was changed, is a candidate again afterwards.
 #[test]
 fn a_bucket_that_denies_writing_for_a_while_is_led_again() {

@@ -42,6 +42,7 @@ async fn door() -> Door {
         controller: None,
         storage,
         leader: None,
+        entropy: Entropy::seeded(2),
         metrics: Metrics::new().unwrap(),
         clock,
         entropy: Entropy::seeded(2),
