@@ -310,6 +310,7 @@ async fn beside_a_newer_program_and_after_a_move_nothing_is_deleted() {
     aged.store.put(&key(seq + 1), newer.into()).await.unwrap();
     let error = collect(&aged.storage, &aged.tenure, &AT_ONCE, &Unwatched).await.unwrap_err();
     assert_eq!((error.label(), error.class()), ("NewerFormat", ErrorClass::Fatal));
+    assert!(matches!(error, CollectError::Newer(_)), "before anything was looked at: {error}");
     aged.store.delete(&key(seq + 1)).await.unwrap();
     aged.storage.catalog.follow().await.unwrap();
     let moved = crate::storage::catalog::CatalogOperation::Moved { to: "elsewhere".into() };
