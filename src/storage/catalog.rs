@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use operation::{CatalogOperation, Copy, NewBlob, Publication};
 pub use rejection::CatalogRejection;
-pub use state::{BlobEntry, CatalogState, PackageEntry};
+pub use state::{BlobEntry, CatalogState, Moved, Origin, PackageEntry};
 
 use super::records::{CommitError, Committed, Log, LogError, Names, Newer, Site};
 use crate::model::{Coordinate, Epoch};

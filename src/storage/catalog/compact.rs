@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operation::Copy;
 use super::shards::Shards;
-use super::state::{BlobEntry, CatalogState, PackageEntry};
+use super::state::{BlobEntry, CatalogState, Moved, Origin, PackageEntry};
 use crate::model::{Coordinate, Digest, Epoch, Member, PackageName, PackageVersion};
 use crate::storage::blobs::BlobKey;
 
@@ -18,7 +18,8 @@ struct Saved<'a> {
     seq: u64,
     watermark: u64,
     fence: u64,
-    moved: Option<String>,
+    moved: Option<Moved>,
+    origin: Option<Origin>,
     #[serde(borrow)]
     packages: Vec<SavedPackage<'a>>,
     blobs: Vec<SavedBlob>,
@@ -77,7 +78,8 @@ pub(super) fn save(state: &CatalogState) -> Result<Vec<u8>, String> {
         seq: state.seq,
         watermark: state.watermark,
         fence: state.fence.0,
-        moved: state.moved.as_deref().map(str::to_owned),
+        moved: state.moved.as_deref().cloned(),
+        origin: state.origin().cloned(),
         packages: state.packages().map(|entry| package(entry)).collect(),
         blobs: state.blobs.iter().map(|(digest, entry)| blob(digest, entry)).collect(),
         condemned: state
@@ -135,6 +137,7 @@ pub(super) fn load(bytes: &[u8]) -> Result<CatalogState, String> {
         watermark: saved.watermark,
         fence: Epoch(saved.fence),
         moved: saved.moved.map(Into::into),
+        origin: saved.origin.map(Into::into),
     };
     for SavedBlob { copy, size, chunks, references, damaged } in saved.blobs {
         let chunks = chunks.map(Digest::from_bytes);

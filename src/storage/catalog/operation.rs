@@ -52,10 +52,21 @@ pub enum CatalogOperation {
         /// The lease.
         epoch: Epoch,
     },
+    /// This registry becomes a copy of another one. It must be empty, and from now on packages come and go only
+    /// under a lease that was fenced: that of whoever copies.
+    CopiedFrom {
+        /// The other registry's id.
+        registry: String,
+    },
+    /// The copy has taken the place of its original: nothing more is copied into it, and it is a registry like any
+    /// other. For the leader only.
+    TookOver,
     /// This registry lives elsewhere now: nothing may follow.
     Moved {
         /// Where, for people.
         to: String,
+        /// The id of the registry there.
+        registry: String,
     },
 }
 

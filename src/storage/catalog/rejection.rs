@@ -127,6 +127,20 @@ pub enum CatalogRejection {
         /// The newest lease that was fenced.
         fence: Epoch,
     },
+    /// Only an empty registry becomes a copy.
+    #[error("this registry is not empty or was copied from another one before; copy to an empty place")]
+    NotEmpty,
+    /// Only a copy takes over, and once.
+    #[error("this registry is no copy that could take over")]
+    NotACopy,
+    /// What is in a copy comes from its original.
+    #[error(
+        "this registry is a copy of registry {of}; write there, or let the copy take over with `storage copy --cutover`"
+    )]
+    IsCopy {
+        /// The original.
+        of: String,
+    },
     /// The registry lives elsewhere.
     #[error("this registry was moved to {to} and only reads; write there")]
     Moved {
@@ -178,6 +192,9 @@ impl Rejection for CatalogRejection {
             Self::NotInUse { .. } => "NotInUse",
             Self::Watermark { .. } => "Watermark",
             Self::Fenced { .. } => "Fenced",
+            Self::NotEmpty => "RegistryNotEmpty",
+            Self::NotACopy => "NotACopy",
+            Self::IsCopy { .. } => "RegistryIsCopy",
             Self::Moved { .. } => "RegistryMoved",
         }
     }

@@ -19,13 +19,17 @@ pub(super) fn validate(
     }
     match operation {
         CatalogOperation::Published(publication) => {
+            copier(state, epoch)?;
             name(state, publication)?;
             blobs(state, publication)
         }
-        CatalogOperation::Unpublished { coordinate } => match state.entry(coordinate) {
-            Some(_) => Ok(()),
-            None => Err(CatalogRejection::NotPublished { coordinate: coordinate.clone() }),
-        },
+        CatalogOperation::Unpublished { coordinate } => {
+            copier(state, epoch)?;
+            match state.entry(coordinate) {
+                Some(_) => Ok(()),
+                None => Err(CatalogRejection::NotPublished { coordinate: coordinate.clone() }),
+            }
+        }
         CatalogOperation::Condemned { blobs } => {
             leader(state, epoch)?;
             blobs.iter().try_for_each(|copy| retired(state, copy))
@@ -59,7 +63,26 @@ pub(super) fn validate(
                 Err(CatalogRejection::Fenced { held: epoch, fence: state.fence })
             }
         }
-        CatalogOperation::Moved { .. } => Ok(()),
+        CatalogOperation::CopiedFrom { .. } => {
+            let is_empty = state.packages.is_empty() && state.blobs.len() == 0;
+            if is_empty && state.origin.is_none() { Ok(()) } else { Err(CatalogRejection::NotEmpty) }
+        }
+        CatalogOperation::TookOver => {
+            leader(state, epoch)?;
+            if state.copy_of().is_some() { Ok(()) } else { Err(CatalogRejection::NotACopy) }
+        }
+        CatalogOperation::Moved { .. } => match state.copy_of() {
+            None => Ok(()),
+            Some(of) => Err(CatalogRejection::IsCopy { of: of.to_owned() }),
+        },
+    }
+}
+
+/// Into a copy only its copier puts anything, so that it is what the original is and nothing else.
+fn copier(state: &CatalogState, epoch: Epoch) -> Result<(), CatalogRejection> {
+    match state.copy_of() {
+        Some(of) if leader(state, epoch).is_err() => Err(CatalogRejection::IsCopy { of: of.to_owned() }),
+        _ => Ok(()),
     }
 }
 

@@ -64,6 +64,24 @@ impl BlobEntry {
     }
 }
 
+/// What a registry was copied from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// The original's id.
+    pub registry: String,
+    /// Whether the copy has taken its place.
+    pub took_over: bool,
+}
+
+/// Where a registry moved.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Moved {
+    /// For people.
+    pub to: String,
+    /// The id of the registry there.
+    pub registry: String,
+}
+
 /// All package versions and blobs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CatalogState {
@@ -75,7 +93,8 @@ pub struct CatalogState {
     pub(super) seq: u64,
     pub(super) watermark: u64,
     pub(super) fence: Epoch,
-    pub(super) moved: Option<Arc<str>>,
+    pub(super) moved: Option<Arc<Moved>>,
+    pub(super) origin: Option<Arc<Origin>>,
 }
 
 impl CatalogState {
@@ -165,7 +184,25 @@ impl CatalogState {
     /// Where the registry moved, if it did.
     #[must_use]
     pub fn moved(&self) -> Option<&str> {
-        self.moved.as_deref()
+        self.moved.as_deref().map(|moved| &*moved.to)
+    }
+
+    /// The id of the registry that it moved to, if it did.
+    #[must_use]
+    pub fn successor(&self) -> Option<&str> {
+        self.moved.as_deref().map(|moved| &*moved.registry)
+    }
+
+    /// What the registry was copied from, if it was.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
+    }
+
+    /// The id of the registry that this one is a copy of and has not taken the place of.
+    #[must_use]
+    pub fn copy_of(&self) -> Option<&str> {
+        self.origin().filter(|origin| !origin.took_over).map(|origin| &*origin.registry)
     }
 
     /// How many package names there are.
@@ -281,7 +318,16 @@ impl State for CatalogState {
                 }
             }
             CatalogOperation::Fence { epoch } => self.fence = *epoch,
-            CatalogOperation::Moved { to } => self.moved = Some(to.as_str().into()),
+            CatalogOperation::CopiedFrom { registry } => {
+                self.origin = Some(Origin { registry: registry.clone(), took_over: false }.into());
+            }
+            CatalogOperation::TookOver => {
+                let origin = self.origin.as_deref().cloned();
+                self.origin = origin.map(|origin| Origin { took_over: true, ..origin }.into());
+            }
+            CatalogOperation::Moved { to, registry } => {
+                self.moved = Some(Moved { to: to.clone(), registry: registry.clone() }.into());
+            }
         }
     }
 
