@@ -259,7 +259,7 @@ impl Controller {
             return Pace::Quiet;
         }
         let plan = self.plan(&look);
-        let suspended = self.storage.control.state().suspended.is_some();
+        let suspended = self.storage.standstill().is_some();
         let outcomes = match &look.accepted {
             Some(accepted) if !suspended => executor.execute(&plan, &accepted.packages, holds).await,
             _ => Vec::new(),
@@ -291,7 +291,9 @@ impl Controller {
     /// Nothing is done that could not be written down.
     async fn ready_to_act(&self, tenure: &Tenure, accepted: Option<&Accepted>) -> Result<(), String> {
         self.storage.check().map_err(|error| chain(&error))?;
-        let Some(accepted) = accepted else { return Ok(()) };
+        // Whoever moves the registry elsewhere waits for the passes that began before, and for no other.
+        self.storage.catalog.follow().await.map_err(|error| chain(&error))?;
+        let Some(accepted) = accepted.filter(|_| self.storage.keeps_books()) else { return Ok(()) };
         let recorded = self.record_acceptance(tenure, accepted).await;
         recorded.map_err(|error| format!("the storage takes no record of it: {error}"))
     }

@@ -16,6 +16,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod collect;
 pub mod control;
+pub mod copy;
 pub mod gate;
 pub mod lease;
 pub mod local;

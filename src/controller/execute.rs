@@ -295,6 +295,9 @@ impl Executor {
 
     /// The precondition of every write at all: nobody else may act before it has arrived.
     fn still_leading(&self) -> Result<(), Stopped> {
+        if let Some(why) = self.storage.standstill() {
+            return Err(Stopped::Skipped(why));
+        }
         self.tenure.check(self.write_limit).map_err(|error| Stopped::Failed {
             result: OutcomeResult::Failed {
                 class: error.class(),

@@ -29,10 +29,8 @@ pub(super) async fn confirm(storage: &Storage, tenure: &Tenure) {
         if pending.request != Request::Reconcile {
             continue;
         }
-        let message = match &storage.control.state().suspended {
-            Some(suspension) => {
-                format!("looked at everything and did nothing: suspended ({})", suspension.reason)
-            }
+        let message = match storage.standstill() {
+            Some(why) => format!("looked at everything and did nothing: suspended ({why})"),
             None => "looked at everything".to_owned(),
         };
         let answer = Answer { done: true, message, detail: None };

@@ -18,7 +18,7 @@ use crate::model::{Coordinate, Digest, ErrorClass, Member, PackageContent};
 /// The most that the metadata of one package may take as JSON, in bytes.
 pub const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 
-const DOCUMENT_TYPE: &str = "application/json";
+pub(super) const DOCUMENT_TYPE: &str = "application/json";
 
 /// How often the work is begun.
 const TRIES: u32 = 4;

@@ -313,7 +313,8 @@ async fn beside_a_newer_program_and_after_a_move_nothing_is_deleted() {
     assert!(matches!(error, CollectError::Newer(_)), "before anything was looked at: {error}");
     aged.store.delete(&key(seq + 1)).await.unwrap();
     aged.storage.catalog.follow().await.unwrap();
-    let moved = crate::storage::catalog::CatalogOperation::Moved { to: "elsewhere".into() };
+    let moved =
+        crate::storage::catalog::CatalogOperation::Moved { to: "elsewhere".into(), registry: "other".into() };
     aged.storage.catalog.commit(moved).await.unwrap();
     let error = would_collect(&aged.storage, &AT_ONCE, &Unwatched).await.unwrap_err();
     assert_eq!(error.label(), "RegistryMoved");
