@@ -243,20 +243,18 @@ impl Uploads {
 
     async fn look(&self, id: UploadId) -> Result<(UploadStatus, Folder), UploadError> {
         self.check_alive(id)?;
-        let folder = self.list(id).await?;
-        if !folder.has_info {
-            return Err(UploadError::Unknown);
-        }
-        let info: Info = self.read(&id.object("info")).await?.ok_or(UploadError::Unknown)?;
+        let folder = self.find(id).await?;
+        let info: Info = self.read_listed(&id.object("info")).await?;
         if info.format != FORMAT {
             return Err(UploadError::Newer { format: info.format });
         }
         let mut length = info.length;
         if length.is_none() && folder.has_length {
-            let later: Option<Length> = self.read(&id.object("length")).await?;
-            length = later.map(|later| later.length);
+            let later: Length = self.read_listed(&id.object("length")).await?;
+            length = Some(later.length);
         }
-        let outcome = if folder.has_outcome { self.outcome(id).await? } else { None };
+        let outcome =
+            if folder.has_outcome { Some(self.read_listed(&id.object("outcome")).await?) } else { None };
         // The pieces of one that ended are being deleted.
         let offset = if outcome.is_some() { length.unwrap_or_default() } else { folder.offset() };
         Ok((UploadStatus { offset, length, metadata: info.metadata, outcome }, folder))
@@ -392,6 +390,20 @@ impl Uploads {
         };
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Some).map_err(|source| UploadError::NotJson { key: key.to_string(), source })
+    }
+
+    /// Reads a small object that was listed.
+    async fn read_listed<T: DeserializeOwned>(&self, key: &Path) -> Result<T, UploadError> {
+        let (mut delays, mut tries) = (self.delays(), 1);
+        loop {
+            match self.read(key).await? {
+                Some(value) => return Ok(value),
+                // It may have been deleted, or the store answers from an old copy.
+                None if tries >= TRIES => return Err(UploadError::Unknown),
+                None => tries += 1,
+            }
+            self.storage.calls.clock.sleep(delays.next_delay()).await;
+        }
     }
 
     async fn read_bytes(&self, key: &Path, limit: u64) -> Result<Option<Bytes>, CallError> {

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod double;
+mod layers;
 #[path = "../support/s3_double.rs"]
 mod s3_double;
 mod stores;

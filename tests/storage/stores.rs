@@ -108,19 +108,25 @@ pub fn double() -> Subject {
 /// Where a real server is, as JSON in `DCOS_REGISTRY_TEST_S3` or in the file that it names.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RealServer {
-    endpoint: String,
-    bucket: String,
-    access_key: String,
-    secret_key: String,
+pub struct RealServer {
+    pub endpoint: String,
+    pub bucket: String,
+    pub access_key: String,
+    pub secret_key: String,
+    #[serde(default = "usual_region")]
+    pub region: String,
     /// Whether it is known to do conditional updates right; not asked of it otherwise.
     #[serde(default)]
-    update: bool,
+    pub update: bool,
+}
+
+fn usual_region() -> String {
+    "us-east-1".to_owned()
 }
 
 /// A real server that somebody else started; none where the environment names none.
 #[expect(clippy::disallowed_methods, reason = "a test is told which server to use")]
-pub fn real_server() -> Option<Subject> {
+pub fn named_server() -> Option<RealServer> {
     let Ok(words) = std::env::var("DCOS_REGISTRY_TEST_S3") else {
         eprintln!("skipped: DCOS_REGISTRY_TEST_S3 names no S3 server");
         return None;
@@ -130,13 +136,28 @@ pub fn real_server() -> Option<Subject> {
     } else {
         std::fs::read_to_string(&words).unwrap_or_else(|error| panic!("cannot read {words}: {error}"))
     };
-    let server: RealServer = serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("DCOS_REGISTRY_TEST_S3 is not understood: {error}"));
+    let server = serde_json::from_str(&text);
+    Some(server.unwrap_or_else(|error| panic!("DCOS_REGISTRY_TEST_S3 is not understood: {error}")))
+}
+
+/// Whether the probe must find that server out.
+#[expect(clippy::disallowed_methods, reason = "a test is told what to expect")]
+pub fn is_to_be_refused() -> bool {
+    std::env::var("DCOS_REGISTRY_TEST_S3_EXPECT").is_ok_and(|word| word == "refused")
+}
+
+/// That server, for the checks that all stores must pass; none where it is one that does not.
+pub fn real_server() -> Option<Subject> {
+    let server = named_server()?;
+    if is_to_be_refused() {
+        println!("the server is one that must be found out; it is not asked for what it cannot do");
+        return None;
+    }
     dcos_registry::marathon::install_tls_provider();
     let store = AmazonS3Builder::new()
         .with_endpoint(server.endpoint)
         .with_allow_http(true)
-        .with_region("us-east-1")
+        .with_region(server.region)
         .with_bucket_name(server.bucket)
         .with_access_key_id(server.access_key)
         .with_secret_access_key(server.secret_key)

@@ -13,6 +13,9 @@ pub enum UploadError {
     /// There is none of that name.
     #[error("there is no such upload; begin a new one")]
     Unknown,
+    /// It is there, and the store does not list it.
+    #[error("the store does not list the upload yet; try again")]
+    Unlisted,
     /// It was begun too long ago.
     #[error("the upload took too long and has expired; begin a new one")]
     Expired,
@@ -146,7 +149,9 @@ impl UploadError {
             Self::Follow(error) => error.class(),
             Self::Read(error) | Self::Write(error) | Self::DiskFull(error) => error.class(),
             Self::Spool(error) => error.class(),
-            Self::Interrupted(_) | Self::TooMany { .. } | Self::Source { .. } => ErrorClass::Retry,
+            Self::Interrupted(_) | Self::TooMany { .. } | Self::Source { .. } | Self::Unlisted => {
+                ErrorClass::Retry
+            }
             _ => ErrorClass::Stall,
         }
     }
@@ -156,6 +161,7 @@ impl UploadError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unknown => "UploadUnknown",
+            Self::Unlisted => "UploadUnlisted",
             Self::Expired => "UploadExpired",
             Self::Over { .. } => "UploadOver",
             Self::TooMany { .. } => "UploadsCrowded",

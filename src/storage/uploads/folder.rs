@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 
-use super::{HEADER, PIECE, UploadError, UploadId, Uploads};
+use super::{HEADER, PIECE, SMALL_LIMIT, TRIES, UploadError, UploadId, Uploads};
+use crate::model::ErrorClass;
+use crate::storage::calls::CallError;
 
 /// A listing.
 #[derive(Debug, Default)]
@@ -53,11 +55,43 @@ impl Folder {
 }
 
 impl Uploads {
-    /// Lists the folder of an upload.
+    /// Lists the folder of an upload that is there. A listing may be old: that there is no such upload is said only
+    /// when the upload itself says so too.
+    pub(super) async fn find(&self, id: UploadId) -> Result<Folder, UploadError> {
+        let (mut delays, mut tries) = (self.delays(), 1);
+        loop {
+            let folder = self.list(id).await?;
+            if folder.has_info {
+                return Ok(folder);
+            }
+            let there = self.read_bytes(&id.object("info"), SMALL_LIMIT).await.map_err(UploadError::Read)?;
+            if there.is_none() || tries >= TRIES {
+                return Err(if there.is_none() { UploadError::Unknown } else { UploadError::Unlisted });
+            }
+            tries += 1;
+            self.storage.calls.clock.sleep(delays.next_delay()).await;
+        }
+    }
+
+    /// Lists the folder of an upload, whatever is in it.
     pub(super) async fn list(&self, id: UploadId) -> Result<Folder, UploadError> {
+        let (mut delays, mut tries) = (self.delays(), 1);
+        loop {
+            match self.list_once(id).await {
+                Err(error) if tries < TRIES && error.class() == ErrorClass::Retry => {
+                    tracing::debug!(%id, %error, tries, "trying again");
+                    tries += 1;
+                    self.storage.calls.clock.sleep(delays.next_delay()).await;
+                }
+                listed => return listed.map_err(UploadError::Read),
+            }
+        }
+    }
+
+    async fn list_once(&self, id: UploadId) -> Result<Folder, CallError> {
         let (mut folder, prefix) = (Folder::default(), id.folder());
         let mut objects = std::pin::pin!(self.storage.calls.list(&prefix, None));
-        while let Some(object) = objects.try_next().await.map_err(UploadError::Read)? {
+        while let Some(object) = objects.try_next().await? {
             if let Some(name) = object.key.filename() {
                 folder.add(name, object.size);
             }
