@@ -1,6 +1,6 @@
 //! The command line: one file per command. Prints results on stdout, errors and logs on stderr.
 //!
-//! Exit codes: 0 done, 1 error, 2 changes (`plan --detailed-exitcode`), 64 wrong usage.
+//! Exit codes: 0 done, 1 error, 2 changes (`plan --detailed-exitcode`) or something found (`storage`), 64 wrong usage.
 
 mod daemon;
 mod lead;
@@ -10,6 +10,7 @@ mod render;
 mod run;
 mod serving;
 mod status;
+mod storage;
 mod up;
 
 use std::ffi::OsString;
@@ -55,6 +56,8 @@ enum Command {
     Suspend(lead::SuspendArguments),
     /// Let the controller act again
     Resume(lead::ResumeArguments),
+    /// Check, scrub, clean up, rebuild or copy a registry's storage
+    Storage(storage::StorageArguments),
     /// Print the Marathon app that a service of a package would be
     Render(render::RenderArguments),
 }
@@ -86,6 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Reconcile(arguments) => lead::reconcile(&arguments),
         Command::Suspend(arguments) => lead::suspend(&arguments),
         Command::Resume(arguments) => lead::resume(&arguments),
+        Command::Storage(arguments) => storage::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
     };
     result.unwrap_or_else(|error| {

@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod collect;
 pub mod control;
 pub mod copy;
+pub mod directory;
 pub mod gate;
 pub mod lease;
 pub mod local;

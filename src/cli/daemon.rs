@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::DEFAULT_SERVER;
 
 /// The longest answer that is read.
 const LONGEST_ANSWER: usize = 256 * 1024 * 1024;
+
+/// How long a question may take.
+const QUESTION: Duration = Duration::from_secs(40);
+
+/// How long work may take that was ordered.
+const ORDER: Duration = Duration::from_secs(6 * 3600);
 
 /// Which daemon.
 #[derive(clap::Args)]
@@ -55,41 +62,47 @@ pub enum DaemonError {
 /// # Errors
 /// When there is no daemon, or it has no answer.
 pub async fn ask<T: DeserializeOwned>(server: &str, path: &str) -> Result<T, DaemonError> {
-    exchange(server, path, None, Duration::from_secs(40)).await
+    let request = client(server, QUESTION)?.get(url(server, path));
+    answer(server, request).await
 }
 
-/// POSTs a JSON document and reads the answer.
+/// POSTs a JSON document, which may take long, and reads another one.
 ///
 /// # Errors
 /// When there is no daemon, or it refuses.
-pub async fn tell<T: DeserializeOwned>(
+pub async fn order<T: DeserializeOwned>(
     server: &str,
     path: &str,
-    body: &serde_json::Value,
-    limit: Duration,
+    order: &impl Serialize,
+    token: Option<&str>,
 ) -> Result<T, DaemonError> {
-    exchange(server, path, Some(body), limit).await
+    let request = client(server, ORDER)?.post(url(server, path)).json(order);
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    answer(server, request).await
 }
 
-async fn exchange<T: DeserializeOwned>(
-    server: &str,
-    path: &str,
-    body: Option<&serde_json::Value>,
-    limit: Duration,
-) -> Result<T, DaemonError> {
-    let unreachable = |source| DaemonError::Unreachable { server: server.to_owned(), source };
+fn url(server: &str, path: &str) -> String {
+    format!("{}{path}", server.trim_end_matches('/'))
+}
+
+fn client(server: &str, limit: Duration) -> Result<reqwest::Client, DaemonError> {
     crate::marathon::install_tls_provider();
-    let client = reqwest::Client::builder()
+    reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .timeout(limit)
         .no_proxy()
         .build()
-        .map_err(unreachable)?;
-    let url = format!("{}{path}", server.trim_end_matches('/'));
-    let request = match body {
-        Some(body) => client.post(url).json(body),
-        None => client.get(url),
-    };
+        .map_err(|source| DaemonError::Unreachable { server: server.to_owned(), source })
+}
+
+async fn answer<T: DeserializeOwned>(
+    server: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<T, DaemonError> {
+    let unreachable = |source| DaemonError::Unreachable { server: server.to_owned(), source };
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     let mut body = Vec::new();

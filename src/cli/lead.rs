@@ -1,16 +1,12 @@
 //! `reconcile`, `suspend`, `resume`: what operators want of whoever leads, through any instance.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::daemon::{ServerArgument, tell};
+use super::daemon::{ServerArgument, order};
 use super::{CommandResult, print, runtime};
-
-/// Longer than the daemon waits for its leader.
-const LIMIT: Duration = Duration::from_secs(40);
 
 /// Look at everything now
 #[derive(clap::Args)]
@@ -57,7 +53,7 @@ pub fn resume(arguments: &ResumeArguments) -> CommandResult {
 }
 
 fn send(server: &ServerArgument, path: &str, body: &serde_json::Value) -> CommandResult {
-    let answer: Answer = runtime()?.block_on(tell(&server.server, path, body, LIMIT))?;
+    let answer: Answer = runtime()?.block_on(order(&server.server, path, body, None))?;
     print(&format!("{}\n", answer.message))?;
     Ok(ExitCode::SUCCESS)
 }

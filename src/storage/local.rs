@@ -209,7 +209,7 @@ pub(super) async fn open_read_only(path: &Path) -> Result<LocalFileSystem, Local
     if ours { store(path) } else { Err(LocalError::Absent { path: path.to_owned() }) }
 }
 
-fn store(path: &Path) -> Result<LocalFileSystem, LocalError> {
+pub(super) fn store(path: &Path) -> Result<LocalFileSystem, LocalError> {
     LocalFileSystem::new_with_prefix(path).map(|store| store.with_fsync(true)).map_err(LocalError::Store)
 }
 
@@ -222,7 +222,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Looks without touching: true when a registry's storage is there, false when one may be made there.
-fn inspect(path: &Path) -> Result<bool, LocalError> {
+pub(super) fn inspect(path: &Path) -> Result<bool, LocalError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(LocalError::io("look at", path, error)),
@@ -251,6 +251,27 @@ fn inspect(path: &Path) -> Result<bool, LocalError> {
         Some(found) => Err(LocalError::NotOurs { path: path.to_owned(), found }),
         None => Ok(false),
     }
+}
+
+/// How many staging files lie in a registry's storage.
+pub(super) fn count_staging(path: &Path) -> Result<u64, LocalError> {
+    let (mut folders, mut found) = (vec![path.join("v1")], 0);
+    while let Some(folder) = folders.pop() {
+        let failed = |error| LocalError::io("list", &folder, error);
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            other => other.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(entry.path());
+            } else if is_staging(&entry.file_name().to_string_lossy()) {
+                found += 1;
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn names(path: &Path) -> Result<Vec<String>, LocalError> {
@@ -317,6 +338,23 @@ fn note_pid(file: &mut File) -> std::io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())
+}
+
+/// Whether somebody writes to a directory: none when nobody does, else his process id where it can be read. Nothing
+/// is changed, and no lock is kept.
+pub(super) fn holder(path: &Path) -> Result<Option<Option<u32>>, LocalError> {
+    let path = path.join(LOCK);
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LocalError::io("open", &path, error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(Errno::WOULDBLOCK) => Ok(Some(noted_pid(&mut file))),
+        Err(errno) => Err(LocalError::io("lock", &path, errno.into())),
+    }
 }
 
 fn noted_pid(file: &mut File) -> Option<u32> {

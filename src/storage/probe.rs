@@ -123,15 +123,18 @@ impl ProbeReport {
 impl fmt::Display for ProbeReport {
     /// A table, one line a row, and the verdict.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-        for row in &self.rows {
-            writeln!(f, "{:width$}  {:7}  {}", row.name, row.outcome, row.detail)?;
-        }
+        table(f, &self.rows)?;
         f.write_str(match self.verdict() {
             Verdict::Shared => "Several instances may write here.",
             Verdict::Refused(_) => "Several instances may NOT write here.",
         })
     }
+}
+
+/// One line a row.
+pub(super) fn table(f: &mut fmt::Formatter<'_>, rows: &[ProbeRow]) -> fmt::Result {
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+    rows.iter().try_for_each(|row| writeln!(f, "{:width$}  {:7}  {}", row.name, row.outcome, row.detail))
 }
 
 /// A probe that did not come to an end.
@@ -236,6 +239,14 @@ impl Probe {
             }),
         )
         .await
+    }
+
+    /// What everything rests on, whatever was found before; nothing is kept.
+    ///
+    /// # Errors
+    /// As [`Probe::at_start`].
+    pub(super) async fn basics(&self) -> Result<Vec<ProbeRow>, ProbeError> {
+        self.bounded(SHORT_LIMIT, Box::pin(async { Ok(self.short().await) })).await
     }
 
     /// The long form, whatever was found before; its result is kept.
