@@ -57,7 +57,7 @@ enum Command {
     /// Let the controller act again
     Resume(lead::ResumeArguments),
     /// Check, scrub, clean up, rebuild or copy a registry's storage
-    Storage(storage::StorageArguments),
+    Storage(Box<storage::StorageArguments>),
     /// Print the Marathon app that a service of a package would be
     Render(render::RenderArguments),
 }

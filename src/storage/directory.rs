@@ -13,7 +13,7 @@ use rustix::fs::statfs;
 use serde::Serialize;
 
 use super::calls::Calls;
-use super::local::{self, LocalError};
+use super::local::{self, Holder, LocalError};
 use super::probe::{Outcome, Probe, ProbeRow, Subject, table};
 use super::{Opening, StorageError, space};
 use crate::clock::Clock;
@@ -106,16 +106,18 @@ fn look(path: &Path) -> Result<(Vec<ProbeRow>, bool), LocalError> {
     }
     let holder = local::holder(path)?;
     let lock = match holder {
-        None => "nobody writes here now".to_owned(),
-        Some(None) => "a process writes here now".to_owned(),
-        Some(Some(pid)) => format!("process {pid} writes here now"),
+        Holder::Nobody => "nobody writes here now".to_owned(),
+        Holder::Somebody => "a process writes here now".to_owned(),
+        Holder::Process(pid) => format!("process {pid} writes here now"),
     };
     rows.push(row("lock", Outcome::Passed, lock));
     let left = local::count_staging(path)?;
     rows.push(match (left, holder) {
         (0, _) => row("leftovers", Outcome::Passed, "no half-written files"),
-        (_, Some(_)) => row("leftovers", Outcome::Passed, format!("{left} files are being written")),
-        (_, None) => row(
+        (_, Holder::Somebody | Holder::Process(_)) => {
+            row("leftovers", Outcome::Passed, format!("{left} files are being written"))
+        }
+        (_, Holder::Nobody) => row(
             "leftovers",
             Outcome::Warned,
             format!("{left} half-written files; the next start removes them"),
@@ -126,8 +128,8 @@ fn look(path: &Path) -> Result<(Vec<ProbeRow>, bool), LocalError> {
 
 fn file_system(path: &Path) -> Option<ProbeRow> {
     let found = path.ancestors().find_map(|path| statfs(path).ok())?;
-    // The number is signed on some machines and 32 bits on others.
-    let number = u64::from_le_bytes(i64::from(found.f_type).to_le_bytes()) & 0xffff_ffff;
+    // The number is signed, and has 32 bits.
+    let number = u64::from_le_bytes(found.f_type.to_le_bytes()) & 0xffff_ffff;
     let known = FILE_SYSTEMS.iter().find(|(known, _, _)| *known == number);
     Some(match known {
         Some((_, name, None)) => row("file system", Outcome::Passed, *name),
@@ -217,8 +219,9 @@ mod tests {
     #[tokio::test]
     async fn who_writes_and_what_is_left_is_said() {
         let folder = tempfile::tempdir().unwrap();
-        let open =
-            || Storage::open_local(folder.path(), Default::default(), Clock::system(), Entropy::seeded(2));
+        let open = || {
+            Storage::open_local(folder.path(), std::time::Duration::ZERO, Clock::system(), Entropy::seeded(2))
+        };
         let storage = open().await.unwrap();
         let report = check(folder.path(), &opening()).await.unwrap();
         let lock = format!("process {} writes here now", std::process::id());

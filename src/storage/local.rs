@@ -340,19 +340,27 @@ fn note_pid(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Whether somebody writes to a directory: none when nobody does, else his process id where it can be read. Nothing
-/// is changed, and no lock is kept.
-pub(super) fn holder(path: &Path) -> Result<Option<Option<u32>>, LocalError> {
+/// Who writes to a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    Nobody,
+    /// Who cannot be read.
+    Somebody,
+    Process(u32),
+}
+
+/// Finds out who writes to a directory. Nothing is changed, and no lock is kept.
+pub(super) fn holder(path: &Path) -> Result<Holder, LocalError> {
     let path = path.join(LOCK);
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
         Err(error) => return Err(LocalError::io("open", &path, error)),
     };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(None),
-        Err(Errno::WOULDBLOCK) => Ok(Some(noted_pid(&mut file))),
+        Ok(()) => Ok(Holder::Nobody),
+        Err(Errno::WOULDBLOCK) => Ok(noted_pid(&mut file).map_or(Holder::Somebody, Holder::Process)),
         Err(errno) => Err(LocalError::io("lock", &path, errno.into())),
     }
 }

@@ -19,6 +19,7 @@ use crate::storage::{Storage, StorageError};
 /// original and start them on the copy. What is interrupted goes on when it is run again. Exits with 2 when something
 /// could not be copied because it is damaged.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 pub struct CopyArguments {
     /// Where from: /path, ./path or s3://bucket/path. With --config, where to
     #[arg(value_name = "FROM", required = true)]
@@ -55,6 +56,7 @@ pub struct CopyArguments {
 
 /// Options of the bucket that is copied to, where they differ.
 #[derive(clap::Args, Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the options")]
 struct ToArguments {
     /// --endpoint of the bucket that is copied to
     #[arg(long, value_name = "URL")]

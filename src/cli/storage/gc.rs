@@ -157,13 +157,11 @@ async fn ask(storage: &Storage, allow: Option<u64>, wait: u64, desk: &Desk) -> R
             clock.sleep(LOOK).await;
         }
     });
-    match answered.await {
-        Ok(answer) => read(&answer).map_err(Into::into),
-        Err(_) => {
-            let holder = storage.control.state().holder.clone().unwrap_or_default();
-            Err(GcError::Silent { holder, waited: wait }.into())
-        }
+    if let Ok(answer) = answered.await {
+        return Ok(read(&answer)?);
     }
+    let holder = storage.control.state().holder.clone().unwrap_or_default();
+    Err(GcError::Silent { holder, waited: wait }.into())
 }
 
 /// What an answer says: a report, where it was done.

@@ -2,7 +2,7 @@
 
 use super::packages::{Transfer, transfer};
 use super::{CopyError, Work};
-use crate::model::{Epoch, Intent};
+use crate::model::{AppId, Epoch, Intent, SourceName};
 use crate::storage::Storage;
 use crate::storage::control::{ControlOperation, ControlState};
 use crate::storage::records::RECORD_LIMIT;
@@ -28,7 +28,7 @@ pub(super) fn difference(from: &Storage, to: Option<&Storage>) -> Vec<ControlOpe
 }
 
 /// Whether the books say the same of a source's accepted manifest; the copy has its bytes under another key.
-fn same(source: &ControlState, target: &ControlState, name: &crate::model::SourceName) -> bool {
+fn same(source: &ControlState, target: &ControlState, name: &SourceName) -> bool {
     let digest = |state: &ControlState| state.snapshots.get(name).map(|blob| blob.digest);
     source.inventory.accepted.get(name) == target.inventory.accepted.get(name)
         && digest(source) == digest(target)
@@ -47,7 +47,7 @@ fn apps(source: &ControlState, target: &ControlState, epoch: Epoch) -> Vec<Contr
         operations.push(ControlOperation::Forgotten { app_id: app_id.clone() });
     }
     let settled = operations.len();
-    let is_settled = |app_id: &crate::model::AppId, operations: &[ControlOperation]| {
+    let is_settled = |app_id: &AppId, operations: &[ControlOperation]| {
         operations.iter().take(settled).any(|operation| {
             matches!(operation, ControlOperation::Adopted { app_id: of, .. }
                 | ControlOperation::Forgotten { app_id: of } if of == app_id)
@@ -100,43 +100,44 @@ impl Work<'_> {
     /// lease.
     async fn manifests(&mut self) -> Result<(), CopyError> {
         self.report.snapshots_lost.clear();
-        let mut round = 1;
-        let mut state = self.from.control.state();
-        let names: Vec<_> = state.inventory.accepted.keys().cloned().collect();
+        let names: Vec<_> = self.from.control.state().inventory.accepted.keys().cloned().collect();
         for name in names {
-            loop {
-                let Some(revision) = state.inventory.accepted.get(&name).cloned() else { break };
-                if same(&state, &self.to.control.state(), &name) {
-                    break;
-                }
-                let start = self.to.catalog.seq();
-                let snapshot = match state.snapshots.get(&name) {
-                    None => None,
-                    Some(blob) => match transfer(self.from, self.to, blob, start).await {
-                        Ok(copy) => Some(copy),
-                        Err(Transfer::Failed(error)) => return Err(error),
-                        Err(Transfer::Damaged(error)) => {
-                            // The leader of the original accepts a new one and deletes the old.
-                            super::relation::follow_original(self.from).await?;
-                            let newest = self.from.control.state();
-                            let changed = newest.snapshots.get(&name) != Some(blob);
-                            if changed && round < ROUNDS {
-                                (state, round) = (newest, round + 1);
-                                continue;
-                            }
-                            tracing::warn!(source = %name, error = chain(&error), "an accepted manifest is left out");
-                            self.report.snapshots_lost.push(name.to_string());
-                            None
-                        }
-                    },
-                };
-                let source = name.clone();
-                self.commit_control(vec![ControlOperation::SnapshotAccepted { source, revision, snapshot }])
-                    .await?;
+            if let Some(accepted) = self.manifest(&name).await? {
+                self.commit_control(vec![accepted]).await?;
                 self.report.books += 1;
-                break;
             }
         }
         Ok(())
+    }
+
+    /// What the copy's books are to say of a source's manifest, whose bytes are in the copy then; none where they say
+    /// so already.
+    async fn manifest(&mut self, name: &SourceName) -> Result<Option<ControlOperation>, CopyError> {
+        let mut rounds = 0;
+        loop {
+            let state = self.from.control.state();
+            let Some(revision) = state.inventory.accepted.get(name).cloned() else { return Ok(None) };
+            if same(&state, &self.to.control.state(), name) {
+                return Ok(None);
+            }
+            let said = |snapshot| {
+                let source = name.clone();
+                Ok(Some(ControlOperation::SnapshotAccepted { source, revision, snapshot }))
+            };
+            let Some(blob) = state.snapshots.get(name) else { return said(None) };
+            let error = match transfer(self.from, self.to, blob, self.to.catalog.seq()).await {
+                Ok(copy) => return said(Some(copy)),
+                Err(Transfer::Failed(error)) => return Err(error),
+                Err(Transfer::Damaged(error)) => error,
+            };
+            // The leader of the original accepts a new one and deletes the old.
+            super::relation::follow_original(self.from).await?;
+            rounds += 1;
+            if self.from.control.state().snapshots.get(name) == Some(blob) || rounds == ROUNDS {
+                tracing::warn!(source = %name, error = chain(&error), "an accepted manifest is left out");
+                self.report.snapshots_lost.push(name.to_string());
+                return said(None);
+            }
+        }
     }
 }

@@ -58,7 +58,7 @@ pub enum CopyError {
         which: &'static str,
         /// Why not.
         #[source]
-        source: LogError,
+        source: Box<LogError>,
     },
     /// Somebody else holds the lease.
     #[error("an instance runs on the copy and holds its lease ({holder}); stop it and copy again")]

@@ -31,7 +31,7 @@ pub(super) async fn follow_copy(to: &Storage) -> Result<(), CopyError> {
 
 async fn follow(storage: &Storage, which: &'static str) -> Result<(), CopyError> {
     for followed in [storage.catalog.follow().await, storage.control.follow().await] {
-        followed.map_err(|source| CopyError::Follow { which, source })?;
+        followed.map_err(|source| CopyError::Follow { which, source: source.into() })?;
     }
     match storage.catalog.newer().or_else(|| storage.control.newer()) {
         Some(newer) => Err(CopyError::Newer { which, newer }),

@@ -31,9 +31,10 @@ impl Work<'_> {
         if relation != Relation::TookOver {
             self.require_complete()?;
             // Where only the leader writes, we must be it before we write that the original moved.
-            let held = match self.from.is_shared_on_trust() {
-                true => Some(super::lease(self.from, self.options.times).await?),
-                false => None,
+            let held = if self.from.is_shared_on_trust() {
+                Some(super::lease(self.from, self.options.times).await?)
+            } else {
+                None
             };
             self.move_original().await?;
             let to = self.from.catalog.state().moved().unwrap_or_default().to_owned();
