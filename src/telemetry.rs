@@ -74,17 +74,28 @@ impl TelemetryError {
     }
 }
 
-/// An error with its causes on one line, for the edge where errors are printed.
+/// An error with its causes on one line, for the edge where errors are printed. Some crates repeat a cause in the
+/// text of the error above it, and quote what a server sent with all its lines; here each is said once. The lines of
+/// the error itself stay, where it lists several faults.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let next = one_line(&error.to_string());
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
         cause = error.source();
     }
     text
+}
+
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(char::is_control).map(str::trim).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }
 
 /// Sends events to stderr from now on, for the whole process.
@@ -104,6 +115,18 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Level(&'static str, #[source] Option<Box<Level>>);
+
+    #[test]
+    fn a_chain_is_one_line_that_says_each_cause_once() {
+        let lowest = Level("<Error>\r\n\t<Code>X</Code>\n</Error>", None);
+        let repeated = Level("GET failed - refused", Some(Box::new(lowest)));
+        let top = Level("cannot read: GET failed - refused", Some(Box::new(repeated)));
+        assert_eq!(chain(&top), "cannot read: GET failed - refused: <Error> <Code>X</Code> </Error>");
+    }
 
     #[test]
     fn bad_settings_are_named() {
