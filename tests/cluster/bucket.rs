@@ -188,13 +188,7 @@ impl Cluster {
     /// Lets a leader that was cut off back in. Meanwhile it knew that it leads no more, and served what it had.
     fn let_in(&mut self, index: usize) {
         let instance = self.instance(index);
-        let stopped = |what| {
-            until(what, self.limit(), || match instance.is_leading() {
-                Ok(false) => Ok(()),
-                other => Err(format!("{other:?}")),
-            })
-        };
-        stopped("who is cut off knows that it leads no more");
+        instance.wait_until_it_leads_no_more(self.limit());
         get(&format!("{}/health", instance.url)).unwrap();
         let repo = ask_within("GET", &format!("{}/repo", instance.url), Vec::new(), Duration::from_secs(3));
         println!("/repo while cut off: {:?}", repo.map(|answer| (answer.status, answer.body.len())));
@@ -208,10 +202,7 @@ impl Cluster {
     fn follows_again(&mut self, index: usize) {
         let instance = self.instances[index].as_mut().unwrap();
         instance.wait_until_ready();
-        until("who led follows", DEADLINE, || match instance.is_leading() {
-            Ok(false) => Ok(()),
-            other => Err(format!("{other:?}")),
-        });
+        instance.wait_until_it_leads_no_more(DEADLINE);
     }
 
     /// Publishes through each; all others must show it. Returns how many did so at once.

@@ -26,7 +26,7 @@ pub struct Sample {
 impl Sample {
     /// Version `number` of a package. The same arguments give the same bytes.
     pub fn new(name: &str, number: u64) -> Self {
-        let own = noise(&format!("{name}/{number}"), 100 + number as usize * 7919 % 40_000);
+        let own = noise(&format!("{name}/{number}"), 100 + usize::try_from(number * 7919 % 40_000).unwrap());
         let shared = noise(&format!("shared/{}", number % SHARED), 10_000);
         let files = BTreeMap::from([("own".to_owned(), own), ("shared".to_owned(), shared)]);
         Self { name: name.to_owned(), version: format!("{number}.0"), files }

@@ -62,7 +62,8 @@ pub fn next_lead(
 ) -> (Duration, Lead) {
     until("somebody takes the lease", limit, || {
         let lead = lead(double, folder).filter(|lead| lead.epoch > epoch);
-        lead.map(|lead| (Clock::system().boot() - begun, lead)).ok_or_else(|| "nobody does".into())
+        lead.map(|lead| (Clock::system().boot().saturating_sub(begun), lead))
+            .ok_or_else(|| "nobody does".into())
     })
 }
 

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{DEADLINE, Lines, command, pause, processes_with, until, wait_for_end};
+use crate::program::{DEADLINE, Lines, command, pause, processes_left, until, wait_for_end};
 use crate::web::{ask_within, get};
 
 /// A directory for everything of a test. Processes carry its path, so that those which are left are found.
@@ -37,7 +37,7 @@ impl Place {
     /// Fails when a process is left that was started here.
     pub fn check_nothing_runs(&self) {
         until("no process is left", DEADLINE, || {
-            let left = processes_with(self.path());
+            let left = processes_left(self.path());
             if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
         });
     }
@@ -177,7 +177,7 @@ impl Instance {
             let answer = ask_within("GET", &url, Vec::new(), Duration::from_secs(5))?;
             if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
         });
-        Clock::system().boot() - self.begun
+        Clock::system().boot().saturating_sub(self.begun)
     }
 
     /// Lines of its log that tell of a failure.
@@ -188,6 +188,14 @@ impl Instance {
 
     pub fn get(&self, path: &str) -> Result<Value, String> {
         get(&format!("{}{path}", self.url))?.json()
+    }
+
+    /// Waits until it knows that it does not lead.
+    pub fn wait_until_it_leads_no_more(&self, limit: Duration) {
+        until("it knows that it leads no more", limit, || match self.is_leading() {
+            Ok(false) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
     }
 
     /// Whether it says that it leads.

@@ -14,6 +14,7 @@ mod instance;
 mod knobs;
 mod ledger;
 mod load;
+mod marathon;
 
 mod damage;
 mod prepared;

@@ -8,6 +8,7 @@ use dcos_registry::model::{Digest, Member, Secret};
 use dcos_registry::storage::publish::{ReleaseVersion, publish};
 use dcos_registry::storage::{Opening, Storage};
 use futures::FutureExt as _;
+use serde_json::json;
 
 use crate::bundle::Sample;
 use crate::instance::{Place, Recipe};
@@ -68,6 +69,17 @@ pub fn on_bucket(place: &Place, endpoint: &str, bucket: &str, key: &str, more: &
     let spool = place.path().join("spool").display().to_string();
     let storage = format!("storage:\n  s3: {s3}\n  spool: {spool}\n{more}");
     Recipe::new(place, "one", &format!("listen: 127.0.0.1:PORT\nha: {{ttl: 1200ms}}\n{storage}"))
+}
+
+/// A folder that is a package version with one file, for a manifest to name.
+pub fn write_package(place: &Place, folder: &str, name: &str, version: &str) {
+    let package = json!({
+        "packagingVersion": "4.0", "name": name, "version": version, "maintainer": "test@example.org",
+        "description": "Published from a manifest.", "tags": [],
+    });
+    place.write(&format!("{folder}/package.json"), &package.to_string());
+    place.write(&format!("{folder}/resource.json"), r#"{"assets": {"uris": {"data": "data.txt"}}}"#);
+    place.write(&format!("{folder}/data.txt"), &format!("{name} {version}"));
 }
 
 /// The one stored copy of a digest in a directory.

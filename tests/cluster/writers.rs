@@ -60,10 +60,7 @@ fn on_the_operators_word_it_is_written_to_after_a_silent_watch() {
     let (place, double) = (Place::new(), ignoring());
     let mut instance = on_bucket(&place, &double.endpoint(), double.bucket(), "test", SINGLE).start();
     instance.wait_until_ready();
-    until("it leads", DEADLINE, || match instance.is_leading()? {
-        true => Ok(()),
-        false => Err(instance.printed()),
-    });
+    until("it leads", DEADLINE, || if instance.is_leading()? { Ok(()) } else { Err(instance.printed()) });
     let ledger = Ledger::default();
     let sample = Sample::new("single", 1);
     until("it takes packages", DEADLINE, || ledger.publish(&instance.url, &sample));

@@ -136,18 +136,34 @@ pub fn eventually(what: &str, condition: impl FnMut() -> Result<(), String>) {
     until(what, DEADLINE, condition);
 }
 
+/// A process as `/proc` shows it.
+pub struct Process {
+    pub pid: i32,
+    pub arguments: Vec<String>,
+    pub environment: Vec<String>,
+}
+
 /// Processes that carry a path in their environment or arguments.
-pub fn processes_with(path: &Path) -> Vec<String> {
+pub fn processes_with(path: &Path) -> Vec<Process> {
     let mark = path.to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let folder = entry.path();
-        let read = |name: &str| std::fs::read(folder.join(name)).unwrap_or_default();
-        let (environment, arguments) = (read("environ"), read("cmdline"));
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if text(&environment).contains(&mark) || text(&arguments).contains(&mark) {
-            found.push(format!("{}: {}", folder.display(), text(&arguments).replace('\0', " ")));
-        }
-    }
-    found
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = entries.filter_map(|entry| {
+        let read = |name: &str| {
+            let bytes = std::fs::read(entry.path().join(name)).unwrap_or_default();
+            let words = bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+            words.collect::<Vec<_>>()
+        };
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Some(Process { pid, arguments: read("cmdline"), environment: read("environ") })
+    });
+    let carries = |process: &Process| {
+        process.environment.iter().chain(&process.arguments).any(|word| word.contains(&mark))
+    };
+    processes.filter(carries).collect()
+}
+
+/// The same in words, for messages.
+pub fn processes_left(path: &Path) -> Vec<String> {
+    let words = |process: &Process| format!("{}: {}", process.pid, process.arguments.join(" "));
+    processes_with(path).iter().map(words).collect()
 }

@@ -6,7 +6,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use serde_json::Value;
 
 pub use crate::program::{DEADLINE, command, eventually, run, wait_for_end};
-use crate::program::{Lines, processes_with, until};
+use crate::program::{Lines, processes_left, until};
 
 /// A directory with a copy of the quickstart, and a place for the storage.
 pub struct Place {
@@ -48,7 +48,7 @@ impl Place {
 
     /// Processes that carry this place in their environment or arguments.
     pub fn processes(&self) -> Vec<String> {
-        processes_with(self.folder.path())
+        processes_left(self.folder.path())
     }
 }
 
