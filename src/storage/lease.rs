@@ -51,6 +51,9 @@ impl Default for LeaseTimes {
 /// How often the holder of a local directory says that he is alive: its lock excludes everybody else already.
 const EXCLUSIVE_RENEW: Duration = Duration::from_secs(20);
 
+/// How often an unreadable log in a local directory is read before it is given up.
+const EXCLUSIVE_TRIES: u32 = 2;
+
 /// Who wants to act.
 #[derive(Clone)]
 pub struct Candidate {
@@ -75,6 +78,7 @@ impl Candidate {
     ) -> Result<Option<Tenure>, CommitError<ControlRejection>> {
         let mut heard = (Epoch::default(), 0);
         let mut heard_at = self.clock.boot();
+        let mut failures = 0;
         while !stop.is_cancelled() {
             match self.storage.control.follow().await {
                 Ok(_) => {
@@ -98,7 +102,12 @@ impl Candidate {
                         heard_at = self.clock.boot();
                     }
                 }
+                // Nobody else can mend what lies in a directory of ours.
+                Err(error) if self.storage.is_exclusive() && failures >= EXCLUSIVE_TRIES => {
+                    return Err(CommitError::Replay(Arc::new(error)));
+                }
                 Err(error) => {
+                    failures += 1;
                     tracing::warn!(error = chain(&error), "the control log cannot be read");
                 }
             }
@@ -258,13 +267,17 @@ impl Tenure {
 
     /// Keeps the lease until it is lost or ended; the holder runs this beside his work.
     pub async fn keep(&self) {
-        let Inner { clock, times, epoch, ended, .. } = &*self.0;
+        let Inner { storage, clock, times, epoch, ended, .. } = &*self.0;
         let mut pause = times.renew;
         loop {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => return,
                 () = clock.sleep(pause) => {}
+            }
+            if storage.check().is_err() {
+                // In a directory that is gone nothing may be written: it would look like storage.
+                continue;
             }
             pause = match self.commit(vec![ControlOperation::Renewed { epoch: *epoch }]).await {
                 Ok(_) => times.renew,
@@ -288,7 +301,8 @@ impl Tenure {
         let valid = self.check(Duration::ZERO).is_ok();
         self.0.ended.cancel();
         self.0.storage.gate.set_leading(false);
-        if valid { self.0.storage.control.release(self.0.epoch).await.map(drop) } else { Ok(()) }
+        let there = self.0.storage.check().is_ok();
+        if valid && there { self.0.storage.control.release(self.0.epoch).await.map(drop) } else { Ok(()) }
     }
 
     /// How long it still lets its holder act; none where there is no end.

@@ -216,3 +216,22 @@ fn bucket(s3: &S3Settings, opening: &Opening) -> Result<Bucket, BackendError> {
     let waits = Waits { control: opening.call_timeout, ..Waits::default() };
     Bucket::new(s3, waits)
 }
+
+/// Reaches a back end without looking at its logs, which may be broken. A directory is locked for as long as the
+/// lock is held.
+pub(super) async fn reach(
+    settings: &StorageSettings,
+    opening: &Opening,
+) -> Result<(super::Calls, Option<super::DirectoryLock>), StorageError> {
+    match &settings.backend {
+        Backend::Local { path } | Backend::MountVolume { path, .. } => {
+            let (store, lock) = local::open(path, opening.lock_wait, &opening.clock).await?;
+            Ok((super::Calls::new(Arc::new(store), opening.clock.clone()), Some(lock)))
+        }
+        Backend::S3(s3) => {
+            let bucket = bucket(s3, opening)?;
+            bucket.inspect(&opening.clock).await?;
+            Ok((bucket.calls(opening.clock.clone()), None))
+        }
+    }
+}

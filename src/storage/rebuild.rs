@@ -9,12 +9,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
 use futures::TryStreamExt as _;
-use object_store::ObjectStore;
 use serde_json::Value;
 
 use super::calls::{CallError, Calls};
@@ -22,11 +17,12 @@ use super::catalog::{self, CatalogState};
 use super::control::{self, ControlState};
 use super::gate::Gate;
 use super::listing::{BLOBS, BlobObject};
-use super::local::{self, LocalError};
+use super::open::reach;
 use super::progress::{Progress, Unit};
 use super::publish::DOCUMENT_LIMIT;
 use super::records::{Access, Audit, LogError, Site, State, audit};
-use crate::clock::{Clock, Entropy};
+use super::{Opening, StorageError};
+use crate::config::StorageSettings;
 use crate::model::{Digest, ErrorClass};
 
 pub use report::{FoundDocument, LogReport, RebuildReport, SnapshotReport};
@@ -47,9 +43,9 @@ pub struct RebuildOptions {
 /// A rebuild that could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// The directory cannot be used.
+    /// The back end cannot be used.
     #[error(transparent)]
-    Local(#[from] LocalError),
+    Open(#[from] StorageError),
     /// Not even the beginning of a log can be read, or the store fails.
     #[error("a log cannot be proved")]
     Log(#[from] LogError),
@@ -63,7 +59,7 @@ impl RebuildError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Local(error) => error.class(),
+            Self::Open(error) => error.class(),
             Self::Log(error) => error.class(),
             Self::Search(error) => error.class(),
         }
@@ -73,45 +69,43 @@ impl RebuildError {
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Local(error) => error.label(),
+            Self::Open(error) => error.label(),
             Self::Log(error) => error.label(),
             Self::Search(error) => error.label(),
         }
     }
 }
 
-/// Proves the logs of a directory and writes anew what is derived from them. Waits at most `lock_wait` for another
-/// process to end.
-///
-/// # Errors
-/// See [`RebuildError`].
-pub async fn rebuild_local(
-    directory: &Path,
-    lock_wait: Duration,
-    clock: Clock,
-    entropy: Entropy,
-    options: &RebuildOptions,
-    progress: &dyn Progress,
-) -> Result<RebuildReport, RebuildError> {
-    // The lock is held to the end.
-    let (store, _lock) = local::open(directory, lock_wait, &clock).await?;
-    rebuild(Arc::new(store), clock, entropy, options, progress).await
-}
-
-/// Proves both logs of a store and writes anew what is derived from them. Instances may be running meanwhile.
+/// Proves both logs of a registry and writes anew what is derived from them. A directory must be in use by nobody;
+/// on a bucket instances may be running meanwhile.
 ///
 /// # Errors
 /// See [`RebuildError`]. A broken chain is a result, not an error.
 pub async fn rebuild(
-    store: Arc<dyn ObjectStore>,
-    clock: Clock,
-    entropy: Entropy,
+    settings: &StorageSettings,
+    opening: &Opening,
     options: &RebuildOptions,
     progress: &dyn Progress,
 ) -> Result<RebuildReport, RebuildError> {
-    let author = entropy.nonce();
-    let (calls, access, gate) = (Calls::new(store, clock), Access::ReadWrite, Gate::default());
-    let site = Site { calls, entropy, author, access, gate, by_leader_only: false };
+    // The lock is held to the end.
+    let (calls, _lock) = reach(settings, opening).await?;
+    rebuild_in(calls, opening, options, progress).await
+}
+
+async fn rebuild_in(
+    calls: Calls,
+    opening: &Opening,
+    options: &RebuildOptions,
+    progress: &dyn Progress,
+) -> Result<RebuildReport, RebuildError> {
+    let site = Site {
+        calls,
+        entropy: opening.entropy.clone(),
+        author: opening.instance.clone(),
+        access: Access::ReadWrite,
+        gate: Gate::default(),
+        by_leader_only: false,
+    };
     let stop = options.truncate_at;
     let catalog: Audit<CatalogState> = audit(&site, &catalog::NAMES, None, stop, progress).await?;
     let registry = Some(catalog.registry.as_str());
@@ -169,7 +163,7 @@ async fn documents(
     progress: &dyn Progress,
 ) -> Result<Vec<FoundDocument>, RebuildError> {
     progress.begin("looking for documents", None, Unit::Objects);
-    let mut listed = calls.list(&BLOBS.into(), None);
+    let mut listed = std::pin::pin!(calls.list(&BLOBS.into(), None));
     let mut found = Vec::new();
     let mut looks = 0;
     while let Some(meta) = listed.try_next().await.map_err(RebuildError::Search)? {
@@ -179,7 +173,7 @@ async fn documents(
             continue;
         }
         looks += 1;
-        let read = calls.read_small(&meta.key, DOCUMENT_LIMIT).await.map_err(RebuildError::Search)?;
+        let read = calls.read_data(&meta.key, DOCUMENT_LIMIT).await.map_err(RebuildError::Search)?;
         found.extend(read.and_then(|bytes| document(object.digest, &bytes)));
     }
     found.sort();

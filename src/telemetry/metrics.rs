@@ -119,6 +119,7 @@ impl Metrics {
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.set_leader(false);
         metrics.set_registry(0, 0);
+        metrics.set_writing("unproven");
         metrics.set_units(&[]);
         metrics.set_plan(&Plan::default());
         Ok(metrics)

@@ -81,7 +81,7 @@ pub(super) async fn tell(arguments: &GcArguments, desk: &Desk) -> Result<Told> {
     };
     let times = target.times(&arguments.lease, &desk.environment)?;
     let collected = match lead(&storage, times, desk).await? {
-        Some(tenure) => own(&storage, &tenure, &options, desk).await,
+        Some(tenure) => Box::pin(own(&storage, &tenure, &options, desk)).await,
         None => return told(&ask(&storage, *allow, arguments.wait, desk).await?, *json),
     };
     match collected {

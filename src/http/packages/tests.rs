@@ -45,7 +45,6 @@ async fn door() -> Door {
         entropy: Entropy::seeded(2),
         metrics: Metrics::new().unwrap(),
         clock,
-        entropy: Entropy::seeded(2),
     });
     let access = Access::with_tokens(|token| token == "0123456789abcdef");
     Door { service: TowerToHyperService::new(router(Arc::clone(&site), access)), site, folder }

@@ -333,15 +333,12 @@ fn the_long_works_can_be_moved_between_threads() {
             entropy,
             &Unwatched,
         ));
-        let (store, options) =
-            (Arc::new(InMemory::new()), crate::storage::rebuild::RebuildOptions::default());
-        movable(crate::storage::rebuild::rebuild(
-            store,
-            clock.clone(),
-            entropy.clone(),
-            &options,
-            &Unwatched,
-        ));
+        let opening = crate::storage::Opening::once(clock.clone(), entropy.clone());
+        let backend = crate::config::Backend::Local { path: "x".into() };
+        let settings =
+            crate::config::StorageSettings { backend, unsafe_single_writer: false, spool: "x".into() };
+        let options = crate::storage::rebuild::RebuildOptions::default();
+        movable(crate::storage::rebuild::rebuild(&settings, &opening, &options, &Unwatched));
     }
     let _ = uses;
 }

@@ -1,6 +1,8 @@
 //! Rebuilding: derived things come back as they were, and a broken chain is described and not touched.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
@@ -8,6 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use super::*;
+use crate::clock::{Clock, Entropy};
 use crate::storage::Storage;
 use crate::storage::aged::AgedStore;
 use crate::storage::control::ControlOperation;
@@ -19,9 +22,13 @@ use crate::storage::tests::{Sample, open};
 const DRY: RebuildOptions = RebuildOptions { dry_run: true, truncate_at: None };
 const WET: RebuildOptions = RebuildOptions { dry_run: false, truncate_at: None };
 
+fn opening() -> Opening {
+    Opening::once(Clock::system(), Entropy::seeded(5))
+}
+
 async fn run(store: &Arc<dyn ObjectStore>, options: &RebuildOptions) -> RebuildReport {
-    let (clock, entropy) = (Clock::system(), Entropy::seeded(5));
-    rebuild(Arc::clone(store), clock, entropy, options, &Unwatched).await.unwrap()
+    let calls = Calls::new(Arc::clone(store), Clock::system());
+    rebuild_in(calls, &opening(), options, &Unwatched).await.unwrap()
 }
 
 /// All objects below a folder.
@@ -175,11 +182,11 @@ async fn a_directory_in_use_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let opened =
         Storage::open_local(directory.path(), Duration::ZERO, Clock::system(), Entropy::seeded(1)).await;
-    let run = || {
-        let (clock, entropy) = (Clock::system(), Entropy::seeded(2));
-        rebuild_local(directory.path(), Duration::ZERO, clock, entropy, &WET, &Unwatched)
-    };
-    assert_eq!(run().await.unwrap_err().label(), "Locked");
+    let backend = crate::config::Backend::Local { path: directory.path().to_owned() };
+    let settings = StorageSettings { backend, unsafe_single_writer: false, spool: directory.path().into() };
+    let opening = opening();
+    let locked = rebuild(&settings, &opening, &WET, &Unwatched).await.unwrap_err();
+    assert_eq!(locked.label(), "Locked");
     drop(opened);
-    assert!(run().await.unwrap().is_whole());
+    assert!(rebuild(&settings, &opening, &WET, &Unwatched).await.unwrap().is_whole());
 }
