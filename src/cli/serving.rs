@@ -43,12 +43,12 @@ pub fn tend(storage: &Arc<Storage>, poll: Duration, clock: &Clock, workers: &Wor
     let (tended, stop, clock) = (Arc::clone(storage), workers.stop_signal(), clock.clone());
     workers.spawn("tend", async move {
         while !stop.is_cancelled() {
-            for tended in [tended.catalog.tend().await, tended.control.tend().await] {
-                if let Err(error) = tended {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "a snapshot or hint was not written; starts take longer"
-                    );
+            // In a directory that is gone nothing may be written: it would look like storage.
+            if tended.check().is_ok() {
+                for tended in [tended.catalog.tend().await, tended.control.tend().await] {
+                    if let Err(error) = tended {
+                        tracing::warn!(error = chain(&error), "a snapshot or hint was not written");
+                    }
                 }
             }
             tokio::select! {

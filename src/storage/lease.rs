@@ -127,7 +127,13 @@ impl Candidate {
     ) -> Result<Option<Tenure>, CommitError<ControlRejection>> {
         match self.storage.control.acquire_after(last, signed).await {
             Ok(acquired) => Ok(Some(Tenure::new(self, acquired))),
-            Err(error) if matches!(error.class(), ErrorClass::Stall | ErrorClass::Fatal) => Err(error),
+            // In a directory of ours there is nobody else who was faster or who will mend it.
+            Err(error)
+                if self.storage.is_exclusive()
+                    || matches!(error.class(), ErrorClass::Stall | ErrorClass::Fatal) =>
+            {
+                Err(error)
+            }
             Err(error) => {
                 tracing::info!(error = chain(&error), "the lease was not taken");
                 Ok(None)
