@@ -21,9 +21,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{CommandResult, print, runtime};
+use super::{CommandResult, USAGE, print, runtime};
 use crate::clock::{Clock, Entropy};
-use crate::config::Environment;
+use crate::config::{ConfigError, Environment};
 use crate::storage::local::LocalError;
 use crate::storage::{Opening, StorageError};
 
@@ -89,9 +89,26 @@ pub fn run(arguments: &StorageArguments) -> CommandResult {
     let runtime = runtime()?;
     let told = runtime.block_on(tell(&arguments.command, &Desk::new(Environment::process())));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
-    let Told { text, code } = told?;
+    let Told { text, code } = match told {
+        Err(error) if is_usage(&*error) => {
+            eprintln!("dcos-registry: {}", crate::telemetry::chain(&*error));
+            return Ok(ExitCode::from(USAGE));
+        }
+        told => told?,
+    };
     print(&text)?;
     Ok(ExitCode::from(code))
+}
+
+/// Whether the command line is what is wrong.
+fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let named = |error: &ConfigError| {
+        matches!(
+            error,
+            ConfigError::Backend { .. } | ConfigError::WhichStorage | ConfigError::OptionBesideFile { .. }
+        )
+    };
+    error.downcast_ref().is_some_and(named) || error.is::<copy::NoTarget>()
 }
 
 async fn tell(command: &StorageCommand, desk: &Desk) -> Result<Told> {

@@ -115,7 +115,7 @@ pub async fn copy(
 /// use, both will act.
 ///
 /// # Errors
-/// When it is no copy, or has taken over before.
+/// When it is no copy. Where it took over before, nothing is done.
 pub async fn promote(copy: &Arc<Storage>, times: LeaseTimes) -> Result<(), CopyError> {
     relation::follow_copy(copy).await?;
     let original = copy.catalog.state().origin().cloned().ok_or(CopyError::NoCopy)?;

@@ -81,7 +81,7 @@ struct ToArguments {
 /// What does not name two storages.
 #[derive(Debug, thiserror::Error)]
 #[error("name where to copy to: storage copy FROM TO, or storage copy --config FILE TO")]
-struct NoTarget;
+pub(super) struct NoTarget;
 
 impl CopyArguments {
     /// Both sides.
@@ -152,6 +152,13 @@ pub(super) async fn tell(arguments: &CopyArguments, desk: &Desk) -> Result<Told>
         let report = would_copy(&from, to.as_ref(), &options).await?;
         return Told::new(&report, arguments.json, !report.is_complete());
     }
+    // Whatever forbids it is found before anything is made at the target.
+    would_copy(
+        &Storage::open_settings_read_only(&from, &desk.opening).await?,
+        there(&to, desk).await?.as_ref(),
+        &options,
+    )
+    .await?;
     let from = if cutover {
         open_original(&from, desk).await?
     } else {
@@ -169,7 +176,7 @@ async fn open_original(settings: &StorageSettings, desk: &Desk) -> Result<Storag
     match open(settings, &opening).await {
         Err(error) if matches!(settings.backend, Backend::S3(_)) => Err(error),
         Err(error) if error.is::<super::Held>() => {
-            Err(format!("{}: stop the daemon for the cut-over", settings.backend).into())
+            Err(format!("{error}; the copy can only take over when the daemon has stopped").into())
         }
         opened => opened,
     }

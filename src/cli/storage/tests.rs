@@ -108,6 +108,9 @@ Its controller does nothing: this is a copy of registry <id>; it acts once it ha
     assert!(again.text.contains("The copy had taken over before."), "{}", again.text);
     let late = refused(&["copy", from_text, to_text]).await;
     assert!(late.contains("took over before"), "{late}");
+    let third = folder.path().join("third");
+    let second = refused(&["copy", from_text, third.to_str().unwrap(), "--cutover"]).await;
+    assert!(second.contains("was moved to") && !third.exists(), "{second}");
 }
 
 #[tokio::test]
@@ -226,6 +229,21 @@ async fn a_check_says_what_was_tried() {
     assert_eq!(names, golden, "{}", told.text);
     std::fs::write(folder.path().join("notes"), b"x").unwrap();
     assert!(refused(&["check", folder.path().to_str().unwrap()]).await.contains("not a registry's storage"));
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_told_from_trouble() {
+    for (line, usage) in [
+        (&["check", "bucket"][..], true),
+        (&["scrub"], true),
+        (&["copy", "./x"], true),
+        (&["scrub", "./absent-here", "--dry-run"], false),
+        (&["gc", "--config", "./absent-here"], false),
+    ] {
+        let line = Line::try_parse_from([&["storage"], line].concat()).unwrap();
+        let error = tell(&line.storage.command, &desk()).await.unwrap_err();
+        assert_eq!(is_usage(&*error), usage, "{error}");
+    }
 }
 
 #[tokio::test]

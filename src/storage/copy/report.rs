@@ -90,6 +90,9 @@ impl fmt::Display for CopyReport {
         let Self { original, versions, present, copied, removed, blobs, bytes, books, .. } = self;
         writeln!(f, "original                      {original}")?;
         writeln!(f, "copy                          {}", self.copy.as_deref().unwrap_or("is not there yet"))?;
+        if self.cut_over == CutOver::Before {
+            return self.end(f);
+        }
         let (done, gone, carried) = if self.dry_run {
             ("would be copied", "would be removed", "books, would be carried over")
         } else {
@@ -115,6 +118,13 @@ impl fmt::Display for CopyReport {
         if self.dry_run {
             return writeln!(f, "nothing was changed");
         }
+        self.end(f)
+    }
+}
+
+impl CopyReport {
+    /// How the copy stands now.
+    fn end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "package versions in the copy  {:>9}", self.total)?;
         match self.cut_over {
             CutOver::No => {}
