@@ -11,6 +11,7 @@ use super::{Desk, FOUND, Result, Told};
 use crate::storage::Storage;
 use crate::storage::collect::{CollectError, CollectOptions, CollectReport, collect, would_collect};
 use crate::storage::control::{Answer, Request};
+use crate::storage::gate::Writing;
 use crate::storage::lease::{Candidate, LeaseTimes, Tenure};
 use crate::telemetry::chain;
 
@@ -105,8 +106,9 @@ fn told(report: &CollectReport, json: bool) -> Result<Told> {
 /// The lease, where nobody holds it.
 async fn lead(storage: &Arc<Storage>, times: LeaseTimes, desk: &Desk) -> Result<Option<Tenure>> {
     let (clock, entropy) = (desk.opening.clock.clone(), desk.opening.entropy.clone());
-    // Whoever holds it shows himself within the ttl; under the operator's word it takes twice as long.
-    let patience = 2 * times.ttl + 3 * times.poll;
+    // Whoever holds it shows himself within the ttl; under the operator's word silence must last twice as long.
+    let silences = if matches!(storage.writing(), Writing::SingleWriter { .. }) { 2 } else { 1 };
+    let patience = silences * times.ttl + 3 * times.poll;
     let candidate = Candidate { storage: Arc::clone(storage), times, clock: clock.clone(), entropy };
     let stop = CancellationToken::new();
     match clock.timeout(patience, candidate.campaign(&stop)).await {

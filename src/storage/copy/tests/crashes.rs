@@ -107,7 +107,7 @@ async fn random_faults_on_both_sides_never_let_both_act() {
             let from = Arc::new(open(Arc::new(stores[0].clone()), seed).await.unwrap());
             let to = Arc::new(open(Arc::new(stores[1].clone()), seed + 100).await.unwrap());
             for (n, store) in stores.iter().enumerate() {
-                store.hurt_at_random(seed * 1_000 + round * 10 + n as u64, 12);
+                store.hurt_at_random(seed * 1_000 + round * 10 + n as u64, 30);
             }
             let done = copy(&from, &to, &options(true), &Unwatched).await;
             let acts = trial.acts().await;
