@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{Digest, Member};
 use crate::storage::blobs::BlobKey;
-use crate::storage::records::State as _;
+use crate::storage::records::{Rejection as _, State as _};
 
 fn digest(n: u8) -> Digest {
     Digest::of(&[n])
@@ -134,4 +134,55 @@ fn the_shape_of_a_record_is_public() {
         serde_json::from_value::<CatalogOperation>(unknown).is_err(),
         "an unknown field is never ignored"
     );
+}
+
+#[test]
+fn a_copy_belongs_to_its_copier_until_it_takes_over() {
+    let mut state = CatalogState::default();
+    let mut say = |operation: CatalogOperation, epoch: u64| {
+        let said = state.validate(&operation, Epoch(epoch)).map_err(|rejection| rejection.label());
+        if said.is_ok() {
+            let seq = state.seq + 1;
+            state.apply(seq, &operation);
+            let saved = CatalogState::load(&state.save().unwrap()).unwrap();
+            assert_eq!(saved, state, "{operation:?}");
+        }
+        said
+    };
+    let publish = |version| CatalogOperation::Published(publication("hello", version, 0, &[1]));
+    let copied = || CatalogOperation::CopiedFrom { registry: "other".into() };
+    let moved = || CatalogOperation::Moved { to: "there".into(), registry: "third".into() };
+    let gone = |version: &str| CatalogOperation::Unpublished {
+        coordinate: Coordinate::new("hello".parse().unwrap(), version.parse().unwrap()),
+    };
+    assert_eq!(say(CatalogOperation::TookOver, 0), Err("Fenced"));
+    assert_eq!(say(copied(), 0), Ok(()));
+    assert_eq!(say(copied(), 0), Err("RegistryNotEmpty"));
+    assert_eq!(say(publish("1"), 0), Err("RegistryIsCopy"));
+    assert_eq!(say(CatalogOperation::Fence { epoch: Epoch(3) }, 3), Ok(()));
+    assert_eq!(say(publish("1"), 2), Err("RegistryIsCopy"));
+    assert_eq!(say(publish("1"), 3), Ok(()));
+    assert_eq!(say(gone("1"), 0), Err("RegistryIsCopy"));
+    assert_eq!(say(moved(), 0), Err("RegistryIsCopy"));
+    assert_eq!(say(CatalogOperation::TookOver, 2), Err("Fenced"));
+    assert_eq!(say(CatalogOperation::TookOver, 3), Ok(()));
+    assert_eq!(say(CatalogOperation::TookOver, 3), Err("NotACopy"));
+    assert_eq!(say(gone("1"), 0), Ok(()));
+    assert_eq!(say(moved(), 0), Ok(()));
+    for late in [publish("2"), moved(), copied()] {
+        assert_eq!(say(late, 3), Err("RegistryMoved"));
+    }
+    assert_eq!((state.moved(), state.successor()), (Some("there"), Some("third")));
+    assert_eq!((state.origin().map(|origin| &*origin.registry), state.copy_of()), (Some("other"), None));
+}
+
+#[test]
+fn a_registry_with_packages_or_their_remains_becomes_no_copy() {
+    let mut state = CatalogState::default();
+    apply(&mut state, &publication("hello", "1", 0, &[1])).unwrap();
+    let copied = CatalogOperation::CopiedFrom { registry: "other".into() };
+    assert_eq!(state.validate(&copied, Epoch(0)), Err(CatalogRejection::NotEmpty));
+    let coordinate = publication("hello", "1", 0, &[1]).coordinate;
+    state.apply(2, &CatalogOperation::Unpublished { coordinate });
+    assert_eq!(state.validate(&copied, Epoch(0)), Err(CatalogRejection::NotEmpty));
 }
