@@ -268,7 +268,16 @@ fn whatever_befalls_the_leader_another_takes_over_and_nothing_is_lost() {
     for instance in cluster.running() {
         until("all show the same", DEADLINE, || ledger.check(&instance.url, 50, &cluster.entropy, false));
     }
-    history::check(&history::read(&cluster.double, LOG));
+    let records = history::read(&cluster.double, LOG);
+    history::check(&records);
+    // The first lease, one for each harm; a machine that is very busy may starve a leader, and that is a change, too.
+    let caused = 1 + times.len() + stops.len();
+    let taken = records.iter().filter(|entry| entry.has("acquired")).count();
+    println!("the lease was taken {taken} times, {caused} times for a reason that the test gave");
+    assert!(
+        taken <= if knobs::strict() { caused } else { 2 * caused },
+        "it was taken from leaders that lived"
+    );
     let (there, asked, answered) = ledger.counts();
     println!("{asked} requests, {answered} acknowledged, {failed} without an answer, {there} versions there");
     println!("shown by the others at once: {} of {}", fresh.0, fresh.1);

@@ -26,7 +26,8 @@ impl Entry {
         Self { seq, epoch: record["epoch"].as_u64().unwrap(), author: text(&record["author"]), operations }
     }
 
-    fn has(&self, operation: &str) -> bool {
+    /// Whether it says such a thing.
+    pub fn has(&self, operation: &str) -> bool {
         self.operations.iter().any(|said| said.get(operation).is_some() || said == operation)
     }
 }
