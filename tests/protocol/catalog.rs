@@ -24,8 +24,12 @@ pub struct Rules {
     pub purges_behind: bool,
     /// Whether orphans are looked for in a state that holds the watermark.
     pub lists_after: bool,
-    /// Whether only a retired or replaced key may be condemned.
+    /// Whether only a retired key may be condemned.
     pub condemns_retired: bool,
+    /// Whether the copy that is held for damaged cannot be brought as its own replacement.
+    pub replaces_by_another: bool,
+    /// Whether the controller puts what its books will name, and names it, without orphans being judged between.
+    pub takes_turns: bool,
 }
 
 impl Rules {
@@ -40,6 +44,8 @@ impl Rules {
             purges_behind: true,
             lists_after: true,
             condemns_retired: true,
+            replaces_by_another: true,
+            takes_turns: true,
         }
     }
 }
@@ -51,8 +57,12 @@ pub enum Operation {
     Publish(u8, Option<Key>),
     /// A package is gone.
     Unpublish(u8),
+    /// A new copy takes the place of a damaged one.
+    Replace(Key),
     /// A copy is damaged.
     Quarantine(Key),
+    /// It is not, after all.
+    Clear(Key),
     /// A new leader is there.
     Fence,
     /// Leader: sessions that began earlier are dead.
@@ -80,8 +90,6 @@ pub struct Catalog {
     pub live: Option<Key>,
     /// Whether that copy is damaged.
     pub damaged: bool,
-    /// Copies that were replaced by others, as bits.
-    pub replaced: u8,
     /// Copies that must not be named, as bits.
     pub condemned: u8,
     /// The number before which a session is dead.
@@ -109,7 +117,11 @@ impl Catalog {
                 !holds(self.packages, package.into()) && self.may_name(rules, starts, key)
             }
             Operation::Unpublish(package) => holds(self.packages, package.into()),
+            Operation::Replace(key) => {
+                self.live.is_some() && self.damaged && self.may_name(rules, starts, Some(key))
+            }
             Operation::Quarantine(key) => self.live == Some(key) && !self.damaged,
+            Operation::Clear(key) => self.live == Some(key) && self.damaged,
             Operation::Fence => !rules.fenced || epoch > self.fence,
             Operation::Watermark(seq) => seq > self.watermark && seq <= self.seq,
             Operation::Condemn(key) => self.expendable(rules, key),
@@ -128,19 +140,19 @@ impl Catalog {
 
     fn may_name(&self, rules: Rules, starts: &[u8], key: Option<Key>) -> bool {
         let Some(key) = key else { return self.live.is_some() && !self.damaged };
-        let dead = holds(self.condemned | self.replaced, key) || self.live == Some(key) && self.damaged;
+        let itself = rules.replaces_by_another && self.live == Some(key) && self.damaged;
+        let dead = holds(self.condemned, key) || itself;
         !dead && starts[key] <= self.seq && (!rules.watermark || starts[key] >= self.watermark)
     }
 
     /// Whether nothing needs that copy.
     pub fn expendable(&self, rules: Rules, key: Key) -> bool {
-        let retired = self.live == Some(key) && (self.packages == 0 || !rules.condemns_retired);
-        retired || holds(self.replaced, key)
+        self.live == Some(key) && (self.packages == 0 || !rules.condemns_retired)
     }
 
     /// Whether the state knows that copy.
     pub fn knows(&self, key: Key) -> bool {
-        self.live == Some(key) || holds(self.replaced | self.condemned, key)
+        self.live == Some(key) || holds(self.condemned, key)
     }
 
     /// Takes in an operation.
@@ -156,26 +168,27 @@ impl Catalog {
                 self.name(key);
             }
             Operation::Unpublish(package) => self.packages &= !(1 << package),
+            Operation::Replace(key) => self.name(Some(key)),
             Operation::Quarantine(_) => self.damaged = true,
+            Operation::Clear(_) => self.damaged = false,
             Operation::Fence => self.fence = self.fence.max(epoch),
             Operation::Watermark(seq) => self.watermark = seq,
             Operation::Condemn(key) => {
                 if self.live == Some(key) {
                     (self.live, self.damaged) = (None, false);
                 }
-                self.replaced &= !(1 << key);
                 self.condemned |= 1 << key;
             }
             Operation::Purge(key) => self.condemned &= !(1 << key),
         }
     }
 
-    /// Where there is a good copy the new one is an orphan.
+    /// Where there is a good copy the new one is an orphan; a damaged one is condemned.
     fn name(&mut self, key: Option<Key>) {
         match (self.live, key) {
             (None, Some(key)) => self.live = Some(key),
             (Some(old), Some(key)) if self.damaged => {
-                self.replaced |= 1 << old;
+                self.condemned |= 1 << old;
                 (self.live, self.damaged) = (Some(key), false);
             }
             _ => {}

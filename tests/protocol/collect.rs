@@ -7,6 +7,11 @@
 //! A key that was purged has left the state, so only the watermark still forbids to name it: it must have passed the
 //! key before. Orphans are looked for in a state that holds the watermark, never in an older one.
 //!
+//! What the controller's books name is known by the control log alone. Whoever judges orphans in the same process takes
+//! turns with it; an earlier leader judges none, because its deadline is over before another takes the lease, which
+//! the lease is about. That no record of the books arrives after its turn was given up is not modelled: it would name
+//! a copy that is at most as old as a request can be, and orphans are older than the grace.
+//!
 //! A DELETE is not bound to anything: once it was decided it may be carried out at any later step, any number of
 //! times, whoever leads by then (what was decided once stays decided). A PUT that was answered may be repeated by the
 //! network. A leader is anybody who ever was one.
@@ -31,6 +36,8 @@ fn what_is_referenced_is_there() {
         holds_everywhere("collect, two copies", two);
         holds_everywhere("collect, damage", Collect { damages: 1, records: 7, unheard: 0, ..two });
         holds_everywhere("collect, two leaders", Collect { leaders: 2, records: 8, ..Collect::small() });
+        let books = Collect { books: 1, records: 5, unheard: 0, ..two };
+        holds_everywhere("collect, the controller's books", books);
         holds_everywhere("collect, late uploads", Collect { echoes: 1, unheard: 0, ..two });
         let all = Collect { keys: 3, records: 9, echoes: 1, damages: 1, leaders: 2, ..two };
         holds("collect, all of it", all, 4_000_000);
@@ -56,6 +63,20 @@ fn a_purged_key_may_be_named_again() {
 #[test]
 fn orphans_of_an_older_state_may_be_none() {
     wrong("listing before the watermark", Rules { lists_after: false, ..Rules::right() });
+}
+
+/// A publisher that does not know that it was heard brings the copy that was found damaged meanwhile: the record
+/// condemns it and names it.
+#[test]
+fn a_damaged_copy_must_not_replace_itself() {
+    let rules = Rules { replaces_by_another: false, ..Rules::right() };
+    breaks("replacing by itself", Collect { rules, damages: 1, publishers: 1, ..Collect::small() }, THERE);
+}
+
+#[test]
+fn what_the_books_are_about_to_name_is_no_orphan() {
+    let rules = Rules { takes_turns: false, ..Rules::right() };
+    breaks("judging out of turn", Collect { rules, books: 1, publishers: 1, ..Collect::small() }, THERE);
 }
 
 #[test]

@@ -10,9 +10,9 @@
 //! a distance of at most n ticks stays at most n, one of at least n stays at least n. A pause is an instance that
 //! takes no step while ticks go by.
 //!
-//! A take-over is bound to one number: whoever decided it and then finds another record there reads that record and
-//! decides anew. To replay, validate and try the next number, as any other commit does, would take the lease from a
-//! leader that has just renewed it, because a renewal leaves the epoch as it is.
+//! A take-over is bound to the silence that it rests on: it names the last record under a lease that its writer had
+//! read. When another one stands before it, it is refused, so a leader that has just renewed keeps its lease, although
+//! a renewal leaves the epoch as it is. What others asked for is no sign of life; a take-over goes in behind it.
 //!
 //! The control log is a list here; that its numbers are taken once each is shown by the model of the commit.
 
@@ -47,6 +47,7 @@ fn one_instance_acts_at_a_time() {
         holds_everywhere("lease, crashes", Lease { crashes: 1, late: 1, unheard: 0, ..small });
         holds_everywhere("lease, unknown outcomes", Lease { unknown: 1, ..small });
         holds_everywhere("lease, requests", Lease { requests: 1, unheard: 0, records: 4, ..small });
+        holds_everywhere("lease, books", Lease { books: true, ..small });
         holds_everywhere("lease, three", Lease { instances: 3, ..small });
     }
 }
@@ -62,10 +63,16 @@ fn a_deadline_counted_from_the_answer_lets_two_act() {
     wrong("deadline from the answer", Rules { from_first_send: false, ..Rules::right() }, EXCLUSIVE);
 }
 
-/// What a commit that replays, validates and tries the next number would do with a take-over.
+/// What a commit that replays, validates the epoch alone and tries the next number would do with a take-over.
 #[test]
 fn a_take_over_that_outlives_a_sign_of_life_lets_two_act() {
-    wrong("insisting", Rules { one_number: false, ..Rules::right() }, EXCLUSIVE);
+    wrong("insisting", Rules { bound: false, ..Rules::right() }, EXCLUSIVE);
+}
+
+#[test]
+fn a_lease_that_is_renewed_by_what_is_no_sign_of_life_lets_two_act() {
+    let rules = Rules { all_are_signs: false, ..Rules::right() };
+    breaks("deaf to books", Lease { rules, books: true, ..Lease::small() }, EXCLUSIVE);
 }
 
 #[test]

@@ -45,7 +45,9 @@ where
         match (property.expectation, found.get(property.name)) {
             (Expectation::Sometimes, None) => panic!("{name}: never came to pass: {}", property.name),
             (Expectation::Always | Expectation::Eventually, Some(path)) => {
-                panic!("{name}: does not hold: {}\n{:#?}", property.name, path.clone().into_actions())
+                let actions = path.clone().into_actions();
+                let steps: Vec<String> = actions.iter().map(|action| format!("    {action:?}")).collect();
+                panic!("{name}: does not hold: {}\n{}", property.name, steps.join("\n"))
             }
             _ => {}
         }

@@ -23,13 +23,25 @@ pub struct Collect {
     pub damages: u8,
     /// How many leaders there are, one after the other or not.
     pub leaders: u8,
+    /// How often the controller keeps a copy that its books alone name.
+    pub books: u8,
 }
 
 impl Collect {
     /// For every test run.
     pub fn small() -> Self {
         let rules = Rules::right();
-        Self { rules, publishers: 2, keys: 1, records: 6, unheard: 1, echoes: 0, damages: 0, leaders: 1 }
+        Self {
+            rules,
+            publishers: 2,
+            keys: 1,
+            records: 6,
+            unheard: 1,
+            echoes: 0,
+            damages: 0,
+            leaders: 1,
+            books: 0,
+        }
     }
 }
 
@@ -42,6 +54,17 @@ pub enum Session {
     Begun(u8),
     /// It has uploaded a copy.
     Uploaded(Key),
+}
+
+/// What the controller has under way for its books; it has the turn meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Books {
+    /// Nothing.
+    Closed,
+    /// It began when that was the last record.
+    Open(u8),
+    /// It has put a copy, and its record is under way.
+    Put(Key),
 }
 
 /// Everything there is.
@@ -60,6 +83,11 @@ pub struct State {
     unheard: u8,
     echoes: u8,
     damages: u8,
+    books: Books,
+    /// How often they may still be opened.
+    entries: u8,
+    /// The copy that the newest record of the controller names.
+    kept: Option<Key>,
     /// Whether a copy was collected to the end.
     purged: bool,
 }
@@ -87,6 +115,14 @@ pub enum Action {
     List,
     /// An upload is repeated by the network.
     Echo(Key),
+    /// The controller takes the turn.
+    OpenBooks,
+    /// It puts a copy.
+    PutBooks,
+    /// Its record names that copy.
+    NameBooks,
+    /// It dies or gives up, and no record of it comes.
+    CloseBooks,
 }
 
 impl Collect {
@@ -109,6 +145,8 @@ impl Collect {
             Session::Uploaded(key) => Some(key),
         };
         actions.push(Action::Abandon(index));
+        let replaces = key.map(Operation::Replace).filter(|operation| self.allowed(state, *operation, 0));
+        actions.extend(replaces.map(|operation| Action::Publish(index, operation, true)));
         let operation = Operation::Publish(package, key);
         if self.allowed(state, operation, 0) {
             actions.push(Action::Publish(index, operation, true));
@@ -130,6 +168,7 @@ impl Collect {
         if state.damages > 0 {
             operations.extend((0..state.starts.len()).map(|key| (Operation::Quarantine(key), 0)));
         }
+        operations.extend((0..state.starts.len()).map(|key| (Operation::Clear(key), 0)));
         operations.retain(|(operation, epoch)| self.allowed(state, *operation, *epoch));
         for epoch in 1..=self.leaders {
             let leaders = self.leaders_operations(state, epoch).into_iter();
@@ -165,7 +204,9 @@ impl Collect {
         let catalog = &state.catalog;
         let condemned = catalog.condemned & 1 << key != 0;
         let dead = state.starts[key] < catalog.watermark;
-        let unknown = if self.rules.lists_after { !catalog.knows(key) } else { state.listed & 1 << key != 0 };
+        let turn = state.books == Books::Closed || !self.rules.takes_turns;
+        let unnamed = !catalog.knows(key) && state.kept != Some(key) && turn;
+        let unknown = if self.rules.lists_after { unnamed } else { state.listed & 1 << key != 0 };
         let retired = !self.rules.condemns && catalog.expendable(self.rules, key);
         condemned || dead && unknown || retired
     }
@@ -205,6 +246,19 @@ impl Collect {
                 state.echoes -= 1;
                 state.present |= 1 << key;
             }
+            Action::OpenBooks => {
+                state.entries -= 1;
+                state.books = Books::Open(state.catalog.seq);
+            }
+            Action::PutBooks => {
+                let Books::Open(start) = state.books else { return };
+                state.books = Books::Put(state.put(start));
+            }
+            Action::NameBooks => {
+                let Books::Put(key) = state.books else { return };
+                (state.kept, state.books) = (Some(key), Books::Closed);
+            }
+            Action::CloseBooks => state.books = Books::Closed,
         }
     }
 }
@@ -212,6 +266,10 @@ impl Collect {
 impl State {
     fn upload(&mut self, index: usize) -> Key {
         let Session::Begun(start) = self.sessions[index] else { return 0 };
+        self.put(start)
+    }
+
+    fn put(&mut self, start: u8) -> Key {
         let key = self.starts.len();
         self.starts.push(start);
         self.present |= 1 << key;
@@ -228,9 +286,10 @@ impl State {
         self.catalog.went_back
     }
 
-    /// Whether the copy that packages mean, or may be taken to mean again, is in the store.
+    /// Whether the copy that packages mean, or may be taken to mean again, is in the store, and that of the books.
     pub fn is_there(&self) -> bool {
-        self.catalog.live.is_none_or(|key| self.present & 1 << key != 0)
+        let mut named = self.catalog.live.into_iter().chain(self.kept);
+        named.all(|key| self.present & 1 << key != 0)
     }
 }
 
@@ -249,6 +308,9 @@ impl Model for Collect {
             unheard: self.unheard,
             echoes: self.echoes,
             damages: self.damages,
+            books: Books::Closed,
+            entries: self.books,
+            kept: None,
             purged: false,
         }]
     }
@@ -268,6 +330,13 @@ impl Model for Collect {
             if !there && state.echoes > 0 {
                 actions.push(Action::Echo(key));
             }
+        }
+        match state.books {
+            Books::Closed if state.entries > 0 => actions.push(Action::OpenBooks),
+            Books::Closed => {}
+            Books::Open(_) if state.starts.len() < self.keys => actions.push(Action::PutBooks),
+            Books::Open(_) => actions.push(Action::CloseBooks),
+            Books::Put(_) => actions.extend([Action::NameBooks, Action::CloseBooks]),
         }
         if !self.rules.lists_after {
             actions.push(Action::List);

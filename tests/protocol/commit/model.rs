@@ -2,39 +2,9 @@
 
 use stateright::{Model, Property};
 
-use super::store::{Check, Digest, Fate, LENGTH, Record, Store};
-
-/// The protocol, and the ways to get it wrong.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each rule of the protocol can be broken alone")]
-pub struct Rules {
-    /// How a ghost is told from a record.
-    pub check: Check,
-    /// Whether "somebody else was faster" is believed only after that check.
-    pub doubts: bool,
-    /// Whether records are ever deleted.
-    pub trims: bool,
-    /// Whether the trimmer spares the newest record.
-    pub spares_the_last: bool,
-    /// Whether the trimmer goes in ascending order.
-    pub ascending: bool,
-    /// Whether after an unknown outcome the same bytes are sent again, not others that say the same.
-    pub same_bytes: bool,
-}
-
-impl Rules {
-    /// The protocol.
-    pub fn right() -> Self {
-        Self {
-            check: Check::Mark,
-            doubts: true,
-            trims: true,
-            spares_the_last: true,
-            ascending: true,
-            same_bytes: true,
-        }
-    }
-}
+use super::rules::{Doubt, Return, Rules};
+use super::state::{Anchor, Mark, Phase, State, Writer};
+use super::store::{Fate, LENGTH, Record, Store};
 
 /// The bounds.
 #[derive(Debug, Clone, Copy)]
@@ -54,71 +24,8 @@ pub struct Log {
 impl Log {
     /// For every test run.
     pub fn small() -> Self {
-        Self { rules: Rules::right(), operations: &[2, 1], unheard: 0, late: 1, crashes: 0 }
+        Self { rules: Rules::right(), operations: &[2, 1], unheard: 0, late: 0, crashes: 0 }
     }
-
-    /// For CI.
-    pub fn full() -> Self {
-        Self { operations: &[2, 2], unheard: 1, ..Self::small() }
-    }
-
-    /// For CI.
-    pub fn three() -> Self {
-        Self { operations: &[2, 1, 0], crashes: 1, ..Self::small() }
-    }
-}
-
-/// Where an instance stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// It has no view.
-    Opening,
-    /// It reads on; what it has read may be a ghost.
-    Reading,
-    /// It found no next record.
-    AtEnd,
-    /// It found a next record that does not follow its own.
-    Astray,
-    /// Its view is verified.
-    Ready,
-    /// It is about to create.
-    Sending(Record),
-    /// It does not know whether it created.
-    Settling(Record),
-    /// Its record stands there; it may be a ghost.
-    Checking(Record),
-    /// Another record stands there; it may be a ghost in the place of its own.
-    Doubting(Record),
-}
-
-/// An instance. Everything here is lost in a crash but `done`, which keeps operations apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Writer {
-    phase: Phase,
-    seq: usize,
-    digest: Digest,
-    /// How many operations have come to an end, known or not.
-    done: u8,
-    /// Whether the operation at hand lost against another.
-    lost: bool,
-}
-
-/// Everything there is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct State {
-    store: Store,
-    writers: Vec<Writer>,
-    unheard: u8,
-    late: u8,
-    crashes: u8,
-    /// Operations, as bits, that were reported committed.
-    reported: u8,
-    /// Operations, as bits, that were reported as not written.
-    denied: u8,
-    /// A record was reported committed that is not in the chain.
-    lied: bool,
-    /// A whole chain was called broken.
-    alarm: bool,
 }
 
 /// One step of one party.
@@ -128,8 +35,10 @@ pub enum Action {
     Open(usize, usize),
     /// Reads the next record.
     Read(usize),
-    /// Makes sure that the end is one, or that the chain is broken.
-    Verify(usize),
+    /// Lists the records after those it has read.
+    List(usize),
+    /// Looks for its anchor.
+    Vouch(usize),
     /// Reads on, to see what others wrote.
     Follow(usize),
     /// Decides to commit its next operation.
@@ -142,16 +51,16 @@ pub enum Action {
     GiveUp(usize),
     /// Reports that nothing was written.
     Deny(usize),
-    /// Makes sure that what stands in the place of its record is no ghost.
+    /// Looks for the record before its own.
     Check(usize),
-    /// Takes a snapshot.
-    Snapshot(usize),
+    /// Half the retention has passed for it.
+    Age(usize),
     /// Loses all it knows.
     Crash(usize),
     /// A create that was in flight lands.
     Land(usize),
-    /// The trimmer marks the next block.
-    Mark,
+    /// A create that was in flight has become too old.
+    Expire(usize),
     /// The trimmer deletes a record, for the first time or again.
     Delete(usize),
 }
@@ -165,11 +74,12 @@ impl Log {
         let writer = state.writers[index];
         match writer.phase {
             Phase::Opening => {
-                let snapshots = (0..LENGTH).filter(|seq| state.store.snapshots[*seq].is_some());
+                let snapshots = (0..LENGTH).filter(|seq| state.store.snapshot(*seq).is_some());
                 actions.extend(snapshots.map(|seq| Action::Open(index, seq)));
             }
-            Phase::Reading => actions.push(Action::Read(index)),
-            Phase::AtEnd | Phase::Astray => actions.push(Action::Verify(index)),
+            Phase::Loading { .. } | Phase::Reading { .. } => actions.push(Action::Read(index)),
+            Phase::Listing { .. } => actions.push(Action::List(index)),
+            Phase::Vouching { .. } => actions.push(Action::Vouch(index)),
             Phase::Ready => self.ready_actions(state, index, actions),
             Phase::Sending(_) => {
                 actions.push(Action::Create(index, Fate::Answered));
@@ -182,7 +92,10 @@ impl Log {
                 }
             }
             Phase::Settling(_) => actions.extend([Action::ReadBack(index), Action::GiveUp(index)]),
-            Phase::Checking(_) | Phase::Doubting(_) => actions.push(Action::Check(index)),
+            Phase::Checking(_) => actions.extend([Action::Check(index), Action::GiveUp(index)]),
+        }
+        if self.rules.trims && writer.may_age() {
+            actions.push(Action::Age(index));
         }
         if state.crashes > 0 && writer.phase != Phase::Opening {
             actions.push(Action::Crash(index));
@@ -192,30 +105,21 @@ impl Log {
     fn ready_actions(&self, state: &State, index: usize, actions: &mut Vec<Action>) {
         let writer = state.writers[index];
         actions.push(Action::Follow(index));
-        if writer.done < self.operations[index] && writer.seq + 1 < LENGTH {
+        let doubts = self.rules.doubt != Doubt::Never && writer.in_doubt();
+        if writer.done < self.operations[index] && writer.seq + 1 < LENGTH && !doubts {
             actions.push(Action::Prepare(index));
         }
         if writer.lost {
             actions.push(Action::Deny(index));
         }
-        if self.rules.trims && state.store.snapshots[writer.seq].is_none() {
-            actions.push(Action::Snapshot(index));
-        }
     }
 
     fn trimmer_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if !self.rules.trims {
-            return;
-        }
-        let Rules { check, spares_the_last, ascending, .. } = self.rules;
-        if check == Check::Mark && state.store.clone().mark(spares_the_last) {
-            actions.push(Action::Mark);
-        }
+        let Rules { ascending, spares_the_last, retains, requests_die, .. } = self.rules;
         for seq in 1..LENGTH {
-            // Record 0 is never deleted.
-            let before_it = (1 << seq) - 2;
-            let next = !ascending || state.store.deleted & before_it == before_it;
-            let first = next && state.store.may_trim(seq, check, spares_the_last);
+            let young = retains && state.writers.iter().any(|writer| writer.remembers(seq))
+                || requests_die && state.store.outlives(seq);
+            let first = !young && state.store.may_trim(seq, ascending, spares_the_last);
             if first || state.store.ghost(seq) {
                 actions.push(Action::Delete(seq));
             }
@@ -224,190 +128,253 @@ impl Log {
 
     fn step(&self, state: &mut State, action: Action) {
         match action {
-            Action::Open(index, seq) => {
-                let digest = state.store.snapshots[seq].unwrap_or_default();
-                let writer = &mut state.writers[index];
-                (writer.seq, writer.digest, writer.phase) = (seq, digest, Phase::Reading);
-            }
+            Action::Open(index, seq) => Self::open(state, index, seq),
             Action::Read(index) => self.read(state, index),
-            Action::Verify(index) => Self::verify(state, index),
-            Action::Follow(index) => state.writers[index].phase = Phase::Reading,
+            Action::List(index) => self.list(state, index),
+            Action::Vouch(index) => self.vouch(state, index),
+            Action::Follow(index) => self.follow(state, index),
             Action::Prepare(index) => self.prepare(state, index),
-            Action::Create(index, fate) => Self::create(state, index, fate),
+            Action::Create(index, fate) => self.create(state, index, fate),
             Action::ReadBack(index) => self.read_back(state, index),
-            Action::GiveUp(index) => state.writers[index].end(Phase::Reading),
+            Action::GiveUp(index) => state.writers[index].end(),
             Action::Deny(index) => {
                 state.denied |= 1 << self.operation(index, state.writers[index].done);
-                state.writers[index].end(Phase::Ready);
+                state.writers[index].end();
             }
             Action::Check(index) => self.check(state, index),
-            Action::Snapshot(index) => {
-                let Writer { seq, digest, .. } = state.writers[index];
-                state.store.snapshots[seq] = Some(digest);
+            Action::Age(index) => {
+                let writer = &mut state.writers[index];
+                writer.age();
+                if self.forgets() {
+                    writer.forget();
+                }
             }
             Action::Crash(index) => {
                 state.crashes -= 1;
                 let writer = &mut state.writers[index];
-                if writer.at_work() || writer.lost {
-                    writer.end(Phase::Opening);
-                }
-                writer.reopen();
+                let done = writer.done + u8::from(writer.at_work() || writer.lost);
+                *writer = Writer { done, ..Writer::new() };
             }
             Action::Land(index) => state.store.land(index),
-            Action::Mark => _ = state.store.mark(self.rules.spares_the_last),
+            Action::Expire(index) => state.store.expire(index),
             Action::Delete(seq) => state.store.delete(seq),
         }
     }
 
-    fn read(&self, state: &mut State, index: usize) {
+    /// Whether an anchor in doubt is of no use to anybody.
+    fn forgets(&self) -> bool {
+        self.rules.returns == Return::BeginsAnew && self.rules.doubt == Doubt::OfAll
+    }
+
+    fn open(state: &mut State, index: usize, seq: usize) {
+        let now = Mark::now(&state.store);
+        let digest = state.store.snapshot(seq).unwrap_or_default();
         let writer = &mut state.writers[index];
-        match state.store.get(writer.seq + 1) {
-            Some(record) if record.previous == writer.digest => writer.take_in(record),
-            Some(_) if self.rules.check == Check::Mark => writer.phase = Phase::Astray,
-            Some(_) => writer.reopen(),
-            None if self.rules.check == Check::Mark => writer.phase = Phase::AtEnd,
-            None => writer.phase = Phase::Ready,
+        writer.begun = Some(now);
+        writer.anchor = None;
+        (writer.seq, writer.digest) = (seq, digest);
+        writer.phase = Phase::Loading { base: seq, pass: 0, listed: 0 };
+    }
+
+    fn follow(&self, state: &mut State, index: usize) {
+        let now = Mark::now(&state.store);
+        let writer = &mut state.writers[index];
+        if writer.in_doubt() && self.rules.returns == Return::BeginsAnew {
+            return writer.reopen();
+        }
+        writer.begun = Some(now);
+        writer.phase = if writer.in_doubt() && self.rules.returns == Return::AnchorFirst {
+            Phase::Vouching { broken: None }
+        } else {
+            Phase::Reading { vouched: false }
+        };
+    }
+
+    fn read(&self, state: &mut State, index: usize) {
+        let now = Mark::now(&state.store);
+        let writer = &mut state.writers[index];
+        let next = state.store.get(writer.seq + 1);
+        let loading = matches!(writer.phase, Phase::Loading { .. });
+        match next {
+            Some(record) if record.previous == writer.digest => {
+                (writer.seq, writer.digest) = (record.seq, record.digest());
+                if !loading {
+                    // The next look is a new one.
+                    writer.begun = Some(now);
+                }
+            }
+            Some(_) if loading => self.break_off(state, index),
+            None if loading => self.reach_end(state, index),
+            _ => self.end_reading(state, index, next.is_some()),
         }
     }
 
-    /// The end of the log is one, and the chain is broken, only where nothing was trimmed.
-    fn verify(state: &mut State, index: usize) {
+    /// The chain is broken for whoever begins with a snapshot.
+    fn break_off(&self, state: &mut State, index: usize) {
         let writer = &mut state.writers[index];
-        let astray = writer.phase == Phase::Astray;
-        let asked = if astray { writer.seq.max(1) } else { writer.seq + 1 };
-        if state.store.marked(asked) {
+        let Phase::Loading { base, .. } = writer.phase else { return };
+        if writer.seq == base || self.rules.passes_over {
             writer.reopen();
-        } else if astray {
+        } else {
+            state.alarm = true;
+        }
+    }
+
+    fn reach_end(&self, state: &mut State, index: usize) {
+        let writer = &mut state.writers[index];
+        let Phase::Loading { base, pass, listed } = writer.phase else { return };
+        let last = if self.rules.lists_to_the_end { pass > 0 } else { pass > 1 };
+        if last && writer.seq == listed {
+            // Something is missing.
+            writer.reopen();
+        } else if !self.rules.lists || last && !self.rules.lists_to_the_end {
+            self.settle(state, index);
+        } else {
+            writer.phase = Phase::Listing { base, pass };
+        }
+    }
+
+    fn list(&self, state: &mut State, index: usize) {
+        let writer = &mut state.writers[index];
+        let Phase::Listing { base, pass } = writer.phase else { return };
+        if state.store.any_after(writer.seq) {
+            let most = if self.rules.lists_to_the_end { 1 } else { 2 };
+            writer.phase = Phase::Loading { base, pass: (pass + 1).min(most), listed: writer.seq };
+        } else {
+            self.settle(state, index);
+        }
+    }
+
+    /// What was read to the end, or to a break in the chain, counts or not.
+    fn end_reading(&self, state: &mut State, index: usize, broken: bool) {
+        let writer = &mut state.writers[index];
+        let Phase::Reading { vouched } = writer.phase else { return };
+        let believed = !writer.in_doubt() || vouched || self.rules.returns == Return::ReadsOn;
+        if believed {
+            self.believe(state, index, broken);
+        } else if self.rules.returns == Return::AnchorAfter {
+            writer.phase = Phase::Vouching { broken: Some(broken) };
+        } else {
+            writer.reopen();
+        }
+    }
+
+    fn vouch(&self, state: &mut State, index: usize) {
+        let writer = &mut state.writers[index];
+        let Phase::Vouching { broken } = writer.phase else { return };
+        let stands = writer.anchor.is_some_and(|anchor| {
+            let found = state.store.get(anchor.seq);
+            let proves = anchor.seq > 0 || !self.rules.zero_proves_nothing;
+            proves && found.is_some_and(|record| record.digest() == anchor.digest)
+        });
+        match broken {
+            _ if !stands => writer.reopen(),
+            Some(broken) => self.believe(state, index, broken),
+            None => writer.phase = Phase::Reading { vouched: true },
+        }
+    }
+
+    fn believe(&self, state: &mut State, index: usize, broken: bool) {
+        if broken {
             state.alarm = true;
         } else {
-            writer.phase = Phase::Ready;
+            self.settle(state, index);
+        }
+    }
+
+    /// The last record read was the last one when the look began.
+    fn settle(&self, state: &mut State, index: usize) {
+        let now = Mark::now(&state.store);
+        let writer = &mut state.writers[index];
+        let Some(begun) = writer.begun.take() else { return };
+        state.missed |= writer.seq < begun.since;
+        writer.anchor_here(if self.rules.from_before { begun } else { now });
+        writer.phase = Phase::Ready;
+        if self.forgets() {
+            writer.forget();
         }
     }
 
     fn prepare(&self, state: &mut State, index: usize) {
         let operation = self.operation(index, state.writers[index].done);
+        let now = Mark::now(&state.store);
         let writer = &mut state.writers[index];
         let record = Record { seq: writer.seq + 1, operation, nonce: 0, previous: writer.digest };
+        writer.begun = Some(now);
         writer.phase = Phase::Sending(record);
     }
 
-    fn create(state: &mut State, index: usize, fate: Fate) {
+    fn create(&self, state: &mut State, index: usize, fate: Fate) {
         let Phase::Sending(record) = state.writers[index].phase else { return };
         state.unheard -= u8::from(fate == Fate::Unheard);
         state.late -= u8::from(matches!(fate, Fate::Doubled | Fate::Late));
-        state.writers[index].phase = match state.store.create(record, fate) {
-            Some(true) => Phase::Checking(record),
-            Some(false) | None => Phase::Settling(record),
-        };
+        match state.store.create(record, fate, self.rules.requests_die) {
+            Some(true) => self.own(state, index, record),
+            Some(false) | None => state.writers[index].phase = Phase::Settling(record),
+        }
     }
 
     fn read_back(&self, state: &mut State, index: usize) {
         let Phase::Settling(record) = state.writers[index].phase else { return };
-        let writer = &mut state.writers[index];
         match state.store.get(record.seq) {
-            Some(found) if found == record => writer.phase = Phase::Checking(record),
-            Some(_) if self.rules.doubts => writer.phase = Phase::Doubting(record),
-            Some(_) => writer.lose(),
-            None if self.rules.same_bytes => writer.phase = Phase::Sending(record),
-            None => writer.phase = Phase::Sending(Record { nonce: 1, ..record }),
+            Some(found) if found == record => self.own(state, index, record),
+            Some(found) => self.foreign(state, index, found),
+            None => {
+                let nonce = u8::from(!self.rules.same_bytes);
+                state.writers[index].phase = Phase::Sending(Record { nonce, ..record });
+            }
+        }
+    }
+
+    /// Its own record stands there now; in doubt that means nothing.
+    fn own(&self, state: &mut State, index: usize, record: Record) {
+        let writer = &mut state.writers[index];
+        if writer.in_doubt() && matches!(self.rules.doubt, Doubt::OfSuccess | Doubt::OfAll) {
+            writer.stall();
+        } else {
+            writer.phase = Phase::Checking(record);
+            // Record 0 is always there; it is not asked for.
+            if record.seq == 1 || !self.rules.predecessor {
+                self.written(state, index, record);
+            }
+        }
+    }
+
+    /// Another record stands there now; in doubt that means nothing.
+    fn foreign(&self, state: &mut State, index: usize, found: Record) {
+        let now = Mark::now(&state.store);
+        let writer = &mut state.writers[index];
+        if writer.in_doubt() && self.rules.doubt == Doubt::OfAll {
+            writer.stall();
+        } else if found.previous == writer.digest {
+            (writer.seq, writer.digest, writer.lost) = (found.seq, found.digest(), true);
+            (writer.begun, writer.phase) = (Some(now), Phase::Reading { vouched: false });
+        } else {
+            state.alarm = true;
         }
     }
 
     fn check(&self, state: &mut State, index: usize) {
-        match state.writers[index].phase {
-            Phase::Checking(record) if self.genuine(&state.store, record) => {
-                state.lied |= state.store.chain[record.seq] != Some(record);
-                state.reported |= 1 << record.operation;
-                let writer = &mut state.writers[index];
-                (writer.seq, writer.digest) = (record.seq, record.digest());
-                writer.end(Phase::Ready);
-            }
-            Phase::Doubting(record) if self.genuine(&state.store, record) => state.writers[index].lose(),
-            // The outcome is reported as unknown.
-            _ => {
-                state.writers[index].end(Phase::Opening);
-                state.writers[index].reopen();
-            }
+        let Phase::Checking(record) = state.writers[index].phase else { return };
+        let before = state.store.get(record.seq - 1);
+        if before.is_some_and(|before| before.digest() == record.previous) {
+            self.written(state, index, record);
+        } else {
+            state.writers[index].stall();
         }
     }
 
-    /// Whether what stands in the place of that record is taken for the first that ever stood there.
-    fn genuine(&self, store: &Store, record: Record) -> bool {
-        let followed = |record: Record| {
-            store.get(record.seq - 1).is_some_and(|before| before.digest() == record.previous)
-        };
-        match self.rules.check {
-            Check::Nothing => true,
-            Check::Predecessor => followed(record),
-            Check::LaterPredecessor => followed(record) && (record.seq > 1 || store.deleted == 0),
-            Check::Mark => !store.marked(record.seq),
+    fn written(&self, state: &mut State, index: usize, record: Record) {
+        state.lied |= state.store.chain[record.seq] != Some(record);
+        let now = Mark::now(&state.store);
+        let writer = &mut state.writers[index];
+        (writer.seq, writer.digest) = (record.seq, record.digest());
+        let begun = writer.begun.filter(|_| self.rules.from_before).unwrap_or(now);
+        writer.anchor_here(begun);
+        writer.end();
+        if self.forgets() {
+            writer.forget();
         }
-    }
-}
-
-impl Writer {
-    fn new() -> Self {
-        let digest = Record::FIRST.digest();
-        Self { phase: Phase::Reading, seq: 0, digest, done: 0, lost: false }
-    }
-
-    fn take_in(&mut self, record: Record) {
-        (self.seq, self.digest, self.phase) = (record.seq, record.digest(), Phase::Reading);
-    }
-
-    /// The operation at hand has come to an end.
-    fn end(&mut self, phase: Phase) {
-        self.done += 1;
-        self.lost = false;
-        self.phase = phase;
-    }
-
-    /// Another record is where its own should have been; the next number is tried.
-    fn lose(&mut self) {
-        self.lost = true;
-        self.phase = Phase::Reading;
-    }
-
-    fn reopen(&mut self) {
-        (self.phase, self.seq, self.digest) = (Phase::Opening, 0, 0);
-    }
-
-    /// Whether it has something under way.
-    fn at_work(&self) -> bool {
-        !matches!(self.phase, Phase::Opening | Phase::Reading | Phase::AtEnd | Phase::Astray | Phase::Ready)
-    }
-
-    /// Whether it relies on its view.
-    fn relies(&self) -> bool {
-        self.phase == Phase::Ready || self.at_work()
-    }
-}
-
-impl State {
-    fn observes_the_chain(&self) -> bool {
-        self.writers
-            .iter()
-            .filter(|writer| writer.relies())
-            .all(|writer| self.store.chain[writer.seq].is_some_and(|record| record.digest() == writer.digest))
-    }
-
-    fn chain_is_whole(&self) -> bool {
-        self.store.chain.windows(2).all(|pair| match (pair[0], pair[1]) {
-            (_, None) => true,
-            (before, Some(after)) => before.is_some_and(|before| before.digest() == after.previous),
-        })
-    }
-
-    fn times(&self, operation: u8) -> usize {
-        self.store.chain.iter().flatten().filter(|record| record.operation == operation).count()
-    }
-
-    fn each_at_most_once(&self) -> bool {
-        self.store.chain.iter().flatten().skip(1).all(|record| self.times(record.operation) == 1)
-    }
-
-    fn denied_are_absent(&self) -> bool {
-        (0..8).all(|operation| self.denied & 1 << operation == 0 || self.times(operation) == 0)
     }
 }
 
@@ -416,15 +383,16 @@ impl Model for Log {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
+        let writers = vec![Writer::new(); self.operations.len()];
         vec![State {
             store: Store::new(),
-            writers: vec![Writer::new(); self.operations.len()],
+            writers,
             unheard: self.unheard,
             late: self.late,
             crashes: self.crashes,
-            reported: 0,
             denied: 0,
             lied: false,
+            missed: false,
             alarm: false,
         }]
     }
@@ -433,8 +401,15 @@ impl Model for Log {
         for index in 0..state.writers.len() {
             self.writer_actions(state, index, actions);
         }
-        actions.extend((0..state.store.flying()).map(Action::Land));
-        self.trimmer_actions(state, actions);
+        for flying in 0..state.store.flying() {
+            actions.push(Action::Land(flying));
+            if self.rules.requests_die {
+                actions.push(Action::Expire(flying));
+            }
+        }
+        if self.rules.trims {
+            self.trimmer_actions(state, actions);
+        }
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
@@ -446,20 +421,39 @@ impl Model for Log {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             Property::always("one record per number is observed", |_, s: &State| s.observes_the_chain()),
+            Property::always("what was there is seen", |_, s: &State| !s.missed),
             Property::always("what is reported committed is in the chain", |_, s: &State| !s.lied),
             Property::always("the chain is whole", |_, s: &State| s.chain_is_whole()),
             Property::always("nothing is committed twice", |_, s: &State| s.each_at_most_once()),
             Property::always("what is reported as not written is not", |_, s: &State| s.denied_are_absent()),
             Property::always("a whole chain is not called broken", |_, s: &State| !s.alarm),
+            Property::always("an anchor without doubt stands", |log: &Log, s: &State| {
+                !log.rules.retains || s.anchors_stand()
+            }),
             Property::sometimes("all is committed", |log: &Log, s: &State| {
-                s.reported.count_ones() == u32::from(log.operations.iter().sum::<u8>())
+                s.store.tail() == usize::from(log.operations.iter().sum::<u8>())
             }),
         ];
         if self.rules.trims {
             properties.push(Property::sometimes("a ghost stands", |_, s: &State| {
                 (1..LENGTH).any(|seq| s.store.ghost(seq))
             }));
+            properties.push(Property::sometimes("one that was away is back", |_, s: &State| {
+                s.writers.iter().any(|writer| {
+                    writer.phase == Phase::Ready
+                        && writer.seq > 1
+                        && writer.anchor.is_some_and(|anchor| anchor.mark.fresh)
+                        && s.store.get(writer.seq - 1).is_none()
+                })
+            }));
         }
         properties
+    }
+}
+
+impl Anchor {
+    /// Whether it is there.
+    pub fn stands(&self, store: &Store) -> bool {
+        store.get(self.seq).is_some_and(|record| record.digest() == self.digest)
     }
 }

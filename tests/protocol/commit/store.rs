@@ -3,23 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How many numbers there are; record 0 is there from the beginning.
-pub const LENGTH: usize = 6;
-
-/// How many records a mark covers.
-const BLOCK: usize = 2;
-
-/// How a writer makes sure that the record it created is no ghost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// It does not.
-    Nothing,
-    /// It reads the record before and compares.
-    Predecessor,
-    /// The same, but record 0, which is never trimmed, proves nothing.
-    LaterPredecessor,
-    /// It looks for the mark that is created before the first record of a block is deleted, and never deleted.
-    Mark,
-}
+pub const LENGTH: usize = 5;
 
 /// The digest of a record.
 pub type Digest = u64;
@@ -62,21 +46,26 @@ pub enum Fate {
     Late,
 }
 
-/// A linearizable map with create-if-absent, get and delete, for one log; and its past, which nobody can ask for.
+/// A create that may still land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Flying {
+    record: Record,
+    /// The last record at the time it was sent, if that matters: it dies before half the retention is over.
+    since: usize,
+}
+
+/// A linearizable map with create-if-absent, get, list and delete, for one log; and its past, which nobody can ask
+/// for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Store {
     /// What stands at each number.
     log: [Option<Record>; LENGTH],
     /// The first record that ever stood there: the one chain.
     pub chain: [Option<Record>; LENGTH],
-    /// The digest of the record at which a snapshot was taken.
-    pub snapshots: [Option<Digest>; LENGTH],
-    /// How many blocks are marked as being trimmed; they are marked in order.
-    marks: usize,
     /// The records that were deleted, as bits.
-    pub deleted: u8,
+    deleted: u8,
     /// Creates that may still land.
-    flying: Vec<Record>,
+    flying: Vec<Flying>,
 }
 
 impl Store {
@@ -84,10 +73,7 @@ impl Store {
     pub fn new() -> Self {
         let mut log = [None; LENGTH];
         log[0] = Some(Record::FIRST);
-        let mut snapshots = [None; LENGTH];
-        // An instance without a snapshot begins with record 0.
-        snapshots[0] = Some(Record::FIRST.digest());
-        Self { log, chain: log, snapshots, marks: 0, deleted: 0, flying: Vec::new() }
+        Self { log, chain: log, deleted: 0, flying: Vec::new() }
     }
 
     /// GET of a record.
@@ -95,15 +81,21 @@ impl Store {
         self.log.get(seq).copied().flatten()
     }
 
-    /// GET of the mark that covers a record.
-    pub fn marked(&self, seq: usize) -> bool {
-        seq / BLOCK < self.marks
+    /// LIST of the records after that one.
+    pub fn any_after(&self, seq: usize) -> bool {
+        self.log.iter().skip(seq + 1).any(Option::is_some)
     }
 
-    /// A create with that fate; what the writer hears, if anything.
-    pub fn create(&mut self, record: Record, fate: Fate) -> Option<bool> {
+    /// The last record that there is.
+    pub fn tail(&self) -> usize {
+        self.chain.iter().flatten().count() - 1
+    }
+
+    /// A create with that fate, of which a copy in flight dies of age or not; what the writer hears, if anything.
+    pub fn create(&mut self, record: Record, fate: Fate, dies: bool) -> Option<bool> {
         if matches!(fate, Fate::Doubled | Fate::Late) {
-            self.flying.push(record);
+            let since = if dies { self.tail() } else { LENGTH };
+            self.flying.push(Flying { record, since });
             self.flying.sort_unstable();
         }
         let created = fate != Fate::Late && self.place(record);
@@ -117,8 +109,13 @@ impl Store {
 
     /// A create that was in flight lands.
     pub fn land(&mut self, index: usize) {
-        let record = self.flying.remove(index);
-        self.place(record);
+        let flying = self.flying.remove(index);
+        self.place(flying.record);
+    }
+
+    /// A create that was in flight is refused for its age.
+    pub fn expire(&mut self, index: usize) {
+        self.flying.remove(index);
     }
 
     fn place(&mut self, record: Record) -> bool {
@@ -130,26 +127,23 @@ impl Store {
         free
     }
 
-    /// Whether records up to that one may go: there is a snapshot of the chain at it or after it, and, unless the
-    /// rule is broken, the record after it is there.
-    fn expendable(&self, seq: usize, with_successor: bool) -> bool {
-        let covered = (seq..LENGTH)
-            .any(|at| self.chain[at].is_some_and(|record| self.snapshots[at] == Some(record.digest())));
-        covered && (!with_successor || self.chain.get(seq + 1).is_some_and(Option::is_some))
+    /// The digest of the record at which the state of a snapshot was taken; there may be one of each record.
+    pub fn snapshot(&self, seq: usize) -> Option<Digest> {
+        self.chain[seq].map(|record| record.digest())
     }
 
-    /// Creates the next mark, when its whole block may go.
-    pub fn mark(&mut self, with_successor: bool) -> bool {
-        let last = self.marks * BLOCK + BLOCK - 1;
-        let allowed = last < LENGTH && self.expendable(last, with_successor);
-        self.marks += usize::from(allowed);
-        allowed
+    /// Whether the trimmer may delete that record now for the first time, ages left out: it goes upwards, and the
+    /// record is not the newest; record 0 stays.
+    pub fn may_trim(&self, seq: usize, ascending: bool, spares_the_last: bool) -> bool {
+        let before = (1 << seq) - 2;
+        let next = !ascending || self.deleted & before == before;
+        let last = spares_the_last && seq >= self.tail();
+        seq > 0 && self.deleted & 1 << seq == 0 && self.get(seq).is_some() && next && !last
     }
 
-    /// Whether the trimmer may delete that record now for the first time.
-    pub fn may_trim(&self, seq: usize, check: Check, with_successor: bool) -> bool {
-        let marked = check != Check::Mark || self.marked(seq);
-        seq > 0 && seq < LENGTH && self.get(seq).is_some() && marked && self.expendable(seq, with_successor)
+    /// Whether a create in flight was sent when that record was the last one, or before.
+    pub fn outlives(&self, seq: usize) -> bool {
+        self.flying.iter().any(|flying| flying.since <= seq)
     }
 
     /// A DELETE.

@@ -8,8 +8,10 @@ use stateright::{Model, Property};
 pub struct Rules {
     /// Whether the deadline runs from before the first send of the record, not from the answer.
     pub from_first_send: bool,
-    /// Whether a decision to take over is about one number of the log and falls with it.
-    pub one_number: bool,
+    /// Whether a take-over says which sign of life was the last one heard, and falls with the next.
+    pub bound: bool,
+    /// Whether whatever is written under a lease is a sign of life, not just its renewal.
+    pub all_are_signs: bool,
     /// Whether a leader ceases to act before it sends its release.
     pub stops_first: bool,
     /// Whether a renewal is refused where the newest epoch is another's.
@@ -21,7 +23,14 @@ pub struct Rules {
 impl Rules {
     /// The protocol.
     pub fn right() -> Self {
-        Self { from_first_send: true, one_number: true, stops_first: true, validates: true, nonce: true }
+        Self {
+            from_first_send: true,
+            bound: true,
+            all_are_signs: true,
+            stops_first: true,
+            validates: true,
+            nonce: true,
+        }
     }
 }
 
@@ -60,6 +69,8 @@ pub struct Lease {
     pub unknown: u8,
     /// How many requests there are.
     pub requests: u8,
+    /// Whether leaders write anything but renewals.
+    pub books: bool,
     /// How many crashes there are.
     pub crashes: u8,
 }
@@ -77,6 +88,7 @@ impl Lease {
             late: 0,
             unknown: 0,
             requests: 0,
+            books: false,
             crashes: 0,
         }
     }
@@ -87,8 +99,10 @@ impl Lease {
 pub enum Kind {
     /// The lease was taken.
     Acquired,
-    /// It was renewed, or something else was written under it.
+    /// It was renewed.
     Renewed,
+    /// Something else was written under it, which renews it.
+    Booked,
     /// It was given back.
     Released,
     /// Somebody asked for something; no sign of life.
@@ -102,6 +116,8 @@ pub struct Entry {
     epoch: u8,
     author: usize,
     nonce: u8,
+    /// For whoever takes the lease: the record before which he heard the last sign of life, counted from 1.
+    after: usize,
 }
 
 /// What becomes of a create.
@@ -143,7 +159,9 @@ pub struct Instance {
     epoch: u8,
     /// Whether that lease was given back.
     released: bool,
-    /// Ticks since it received a sign of life of that epoch.
+    /// The last sign of life among the records it has read, counted from 1.
+    signed: usize,
+    /// Ticks since it received that.
     silence: u8,
     /// Told apart from what it may have sent before, although a crash leaves nothing else.
     nonce: u8,
@@ -241,6 +259,9 @@ impl Lease {
         let leads = instance.lease.is_some_and(|(epoch, _)| epoch == instance.epoch && !instance.released);
         if leads {
             actions.push(Action::Decide(index, Kind::Renewed));
+            if self.books {
+                actions.push(Action::Decide(index, Kind::Booked));
+            }
             actions.push(Action::Decide(index, Kind::Released));
         } else {
             if state.requests > 0 {
@@ -257,7 +278,7 @@ impl Lease {
             Action::Tick => self.tick(state),
             Action::Read(index) => {
                 let entry = state.log[state.instances[index].seen];
-                state.instances[index].take_in(entry);
+                state.instances[index].take_in(self.rules, entry);
             }
             Action::Decide(index, kind) => {
                 state.requests -= u8::from(kind == Kind::Requested);
@@ -300,12 +321,13 @@ impl Lease {
         let epoch = match kind {
             Kind::Acquired => instance.epoch + 1,
             Kind::Requested => 0,
-            Kind::Renewed | Kind::Released => instance.epoch,
+            Kind::Renewed | Kind::Booked | Kind::Released => instance.epoch,
         };
+        let after = if kind == Kind::Acquired { instance.signed } else { 0 };
         if kind == Kind::Released && self.rules.stops_first {
             instance.lease = None;
         }
-        let entry = Entry { kind, epoch, author: index, nonce: instance.nonce };
+        let entry = Entry { kind, epoch, author: index, nonce: instance.nonce, after };
         instance.phase = Phase::Sending(Sent { entry, age: 0 });
     }
 
@@ -332,7 +354,7 @@ impl Lease {
         match state.log.get(instance.seen) {
             Some(found) if *found == sent.entry => self.succeed(instance, sent),
             Some(found) => {
-                instance.take_in(*found);
+                instance.take_in(self.rules, *found);
                 if self.stands(instance, sent.entry) && instance.seen < self.records {
                     instance.phase = Phase::Sending(sent);
                 }
@@ -344,17 +366,22 @@ impl Lease {
     /// Whether what lost its number to another record is tried at the next one.
     fn stands(&self, instance: &Instance, entry: Entry) -> bool {
         match entry.kind {
-            Kind::Acquired => !self.rules.one_number && entry.epoch == instance.epoch + 1,
+            Kind::Acquired => {
+                let unheard = entry.after == instance.signed || !self.rules.bound;
+                entry.epoch == instance.epoch + 1 && unheard
+            }
             Kind::Requested => true,
-            Kind::Renewed | Kind::Released => !self.rules.validates || entry.epoch == instance.epoch,
+            Kind::Renewed | Kind::Booked | Kind::Released => {
+                !self.rules.validates || entry.epoch == instance.epoch && !instance.released
+            }
         }
     }
 
     fn succeed(&self, instance: &mut Instance, sent: Sent) {
-        instance.take_in(sent.entry);
+        instance.take_in(self.rules, sent.entry);
         let age = if self.rules.from_first_send { sent.age } else { 0 };
         match sent.entry.kind {
-            Kind::Acquired | Kind::Renewed => instance.lease = Some((sent.entry.epoch, age)),
+            Kind::Acquired | Kind::Renewed | Kind::Booked => instance.lease = Some((sent.entry.epoch, age)),
             Kind::Released => instance.lease = None,
             Kind::Requested => {}
         }
@@ -363,17 +390,33 @@ impl Lease {
 
 impl Instance {
     fn new() -> Self {
-        Self { seen: 0, epoch: 0, released: false, silence: 0, nonce: 0, lease: None, phase: Phase::Watching }
+        Self {
+            seen: 0,
+            epoch: 0,
+            released: false,
+            signed: 0,
+            silence: 0,
+            nonce: 0,
+            lease: None,
+            phase: Phase::Watching,
+        }
     }
 
     /// Takes in the next record.
-    fn take_in(&mut self, entry: Entry) {
+    fn take_in(&mut self, rules: Rules, entry: Entry) {
         self.seen += 1;
         self.phase = Phase::Watching;
+        let sign = match entry.kind {
+            Kind::Requested => false,
+            Kind::Booked => rules.all_are_signs,
+            Kind::Acquired | Kind::Renewed | Kind::Released => true,
+        };
+        if sign {
+            (self.signed, self.silence) = (self.seen, 0);
+        }
         match entry.kind {
-            Kind::Acquired => (self.epoch, self.released, self.silence) = (entry.epoch, false, 0),
-            Kind::Renewed if entry.epoch == self.epoch => self.silence = 0,
-            Kind::Released if entry.epoch == self.epoch => self.released = true,
+            Kind::Acquired => (self.epoch, self.released) = (entry.epoch, false),
+            Kind::Released => self.released = true,
             _ => {}
         }
         // Whoever sees a newer epoch than its own is no leader any more.
@@ -458,6 +501,11 @@ impl Model for Lease {
                 inside(lease, s) == 1
                     && s.newest_epoch() == 2
                     && s.log.iter().any(|e| e.kind == Kind::Released)
+            }),
+            Property::sometimes("a lease is taken in spite of a request", |lease: &Self, s: &State| {
+                let taken = |pair: &[Entry]| pair[1].kind == Kind::Acquired && pair[1].after > 0;
+                let mut pairs = s.log.windows(2);
+                lease.requests == 0 || pairs.any(|pair| pair[0].kind == Kind::Requested && taken(pair))
             }),
             Property::sometimes("a lease is renewed", |lease: &Self, s: &State| {
                 inside(lease, s) == 1 && s.log.iter().any(|e| e.kind == Kind::Renewed)
