@@ -17,6 +17,9 @@ use crate::storage::calls::CallError;
 /// How many snapshots are tried, the newest first, before all records are read.
 const TRIES: usize = 4;
 
+/// How often the end is looked for while others write.
+const PASSES: usize = 100;
+
 /// How many numbers beyond a tail that a hint confirms are looked at for records that cannot be reached.
 const NEAR: u64 = 8;
 
@@ -54,9 +57,8 @@ async fn load<S: State>(
 ) -> Result<(RwLock<View<S>>, u64), LogError> {
     let begun = site.calls.clock.boot();
     let (view, seq) = find(site, names, registry, first, hint).await?;
-    let anchor = read(&view).last(begun);
-    if !names.in_doubt(Some(anchor), site.calls.clock.boot()) {
-        write(&view).anchor = Some(anchor);
+    if !names.in_doubt(Some(begun), site.calls.clock.boot()) {
+        write(&view).anchor = Some(begun);
     }
     Ok((view, seq))
 }
@@ -70,43 +72,53 @@ async fn find<S: State>(
 ) -> Result<(RwLock<View<S>>, u64), LogError> {
     let mut again = true;
     loop {
-        let mut unread = None;
-        let found = find_once(site, names, registry, first, hint, &mut unread).await;
-        match (found, unread) {
+        let mut passed = Passed::default();
+        let found = find_once(site, names, registry, first, hint, &mut passed).await;
+        match (found, passed) {
             // In a log that is trimmed nothing but snapshots leads to the tail. One that could not be read may be whole.
-            (Err(LogError::Gap { .. }), Some(error)) if names.retention.is_some() => {
+            (Err(LogError::Gap { .. }), Passed { unread: Some(error), .. }) if names.retention.is_some() => {
                 return Err(LogError::Read(error));
             }
             // Those that were found may have been left behind by trimming while we looked.
-            (Err(LogError::Gap { .. }), None) if names.retention.is_some() && again => {
+            (Err(LogError::Gap { .. }), _) if names.retention.is_some() && again => {
                 again = false;
                 hint = hint::read(site, names).await;
             }
+            (Err(LogError::Gap { .. }), Passed { broken: Some(error), .. }) => return Err(error),
             (found, _) => return found,
         }
     }
 }
 
-/// The same in one go. `unread` is the last error met in reading a snapshot.
+/// Why snapshots were passed over.
+#[derive(Default)]
+struct Passed {
+    /// The last error met in reading one.
+    unread: Option<CallError>,
+    /// Where the chain after one breaks.
+    broken: Option<LogError>,
+}
+
+/// The same in one go.
 async fn find_once<S: State>(
     site: &Site,
     names: &Names,
     registry: &str,
     first: Digest,
     hint: Option<Hint>,
-    unread: &mut Option<CallError>,
+    passed: &mut Passed,
 ) -> Result<(RwLock<View<S>>, u64), LogError> {
     let tail = hint.map_or(0, |hint| hint.tail);
     let hinted = hint.map(|hint| hint.snapshot).filter(|seq| *seq > 0);
     if let Some(seq) = hinted
-        && let Some(view) = from_snapshot(site, names, registry, seq, tail, unread).await?
+        && let Some(view) = from_snapshot(site, names, registry, seq, tail, passed).await?
     {
         return Ok((view, seq));
     }
     let mut listed = snapshots(site, names).await?;
     listed.retain(|seq| Some(*seq) != hinted);
     for seq in listed.into_iter().take(TRIES) {
-        if let Some(view) = from_snapshot(site, names, registry, seq, tail, unread).await? {
+        if let Some(view) = from_snapshot(site, names, registry, seq, tail, passed).await? {
             return Ok((view, seq));
         }
     }
@@ -123,9 +135,9 @@ async fn from_snapshot<S: State>(
     registry: &str,
     seq: u64,
     tail: u64,
-    unread: &mut Option<CallError>,
+    passed: &mut Passed,
 ) -> Result<Option<RwLock<View<S>>>, LogError> {
-    let Some(base) = read_snapshot(site, names, registry, seq, unread).await else { return Ok(None) };
+    let Some(base) = read_snapshot(site, names, registry, seq, passed).await else { return Ok(None) };
     let view = RwLock::new(base);
     match read_to_end(site, names, &view, tail).await {
         // Either the snapshot or the record is wrong; the other records tell.
@@ -133,8 +145,12 @@ async fn from_snapshot<S: State>(
             tracing::warn!(log = names.log, snapshot = seq, what, "a snapshot is passed over");
             Ok(None)
         }
-        // What follows an old snapshot may have been trimmed; a newer one is there then.
+        // What follows an old snapshot may have been trimmed, or be a ghost; a newer one is there then.
         Err(LogError::Gap { .. }) if names.retention.is_some() => Ok(None),
+        Err(error @ LogError::Broken { .. }) if names.retention.is_some() => {
+            passed.broken = Some(error);
+            Ok(None)
+        }
         other => other.map(|()| Some(view)),
     }
 }
@@ -154,7 +170,7 @@ async fn read_snapshot<S: State>(
     names: &Names,
     registry: &str,
     seq: u64,
-    unread: &mut Option<CallError>,
+    passed: &mut Passed,
 ) -> Option<View<S>> {
     let why = match site.calls.read_data(&names.snapshot(seq), snapshot::LIMIT).await {
         Ok(Some(bytes)) => match snapshot::decode(&bytes, registry, seq) {
@@ -164,7 +180,7 @@ async fn read_snapshot<S: State>(
         Ok(None) => "it is gone".to_owned(),
         Err(error) => {
             let why = crate::telemetry::chain(&error);
-            *unread = Some(error);
+            passed.unread = Some(error);
             why
         }
     };
@@ -182,23 +198,30 @@ async fn read_to_end<S: State>(
 ) -> Result<(), LogError> {
     let ahead = hinted.saturating_sub(read(view).seq) + 1;
     read_on(site, names, view, ahead).await?;
-    for last in [false, true] {
+    let mut stuck = false;
+    let mut later = None;
+    for _ in 0..PASSES {
         let (tail, newer) = (read(view).seq, read(view).newer.is_some());
         // Where the hint has been reached, few records can follow, and looking for each is cheaper than a listing.
         // Where records are trimmed, many more may follow a ghost.
-        let later = if hinted > 0 && tail >= hinted && names.retention.is_none() {
+        later = if hinted > 0 && tail >= hinted && names.retention.is_none() {
             near(site, names, tail).await?
         } else {
             first_after(site, names, tail).await?
         };
-        let Some(later) = later.filter(|_| !newer) else { return Ok(()) };
-        // Somebody may have written meanwhile.
-        read_on(site, names, view, 1).await?;
-        if last && read(view).seq == tail {
-            return Err(LogError::Gap { folder: names.log, missing: tail + 1, later });
+        if newer || later.is_none() {
+            return Ok(());
         }
+        // Somebody may have written meanwhile; that this is the end is known only when nothing is listed beyond it.
+        read_on(site, names, view, 1).await?;
+        let moved = read(view).seq != tail;
+        if stuck && !moved {
+            break;
+        }
+        stuck = !moved;
     }
-    Ok(())
+    let missing = read(view).seq + 1;
+    Err(LogError::Gap { folder: names.log, missing, later: later.unwrap_or(missing) })
 }
 
 /// A record within the next few numbers.

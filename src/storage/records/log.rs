@@ -94,32 +94,17 @@ pub(super) struct View<S> {
     pub(super) seq: u64,
     pub(super) digest: Digest,
     pub(super) newer: Option<Newer>,
-    /// Where the log is known to have been whole; none where that is in doubt.
-    pub(super) anchor: Option<Anchor>,
-}
-
-/// A record that was the last one at a time. While it is there, nothing behind it was ever trimmed, so what was
-/// read there is what was written there first ([`super::trim`]). It cannot be trimmed for the whole retention.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Anchor {
-    pub(super) seq: u64,
-    pub(super) digest: Digest,
-    /// By the boot clock.
-    pub(super) at: Duration,
-}
-
-impl<S> View<S> {
-    /// The last record as an anchor.
-    pub(super) fn last(&self, at: Duration) -> Anchor {
-        Anchor { seq: self.seq, digest: self.digest, at }
-    }
+    /// The anchor: when it was last known to be the whole log, by the boot clock; none where that is in doubt. For the
+    /// whole retention after that time nothing behind its last record can be trimmed, so what is read there is what was
+    /// written there first ([`super::trim`]).
+    pub(super) anchor: Option<Duration>,
 }
 
 impl Names {
     /// Whether the anchor may have been trimmed by now.
-    pub(super) fn in_doubt(&self, anchor: Option<Anchor>, now: Duration) -> bool {
+    pub(super) fn in_doubt(&self, anchor: Option<Duration>, now: Duration) -> bool {
         let Some(retention) = self.retention else { return false };
-        anchor.is_none_or(|anchor| now.saturating_sub(anchor.at) > retention / 2)
+        anchor.is_none_or(|anchor| now.saturating_sub(anchor) > retention / 2)
     }
 }
 
@@ -241,32 +226,22 @@ impl<S: State> Log<S> {
         Ok(found.modified.as_millisecond())
     }
 
-    /// Reads to the tail. One record is asked for at first, more at a time while there are any.
+    /// Reads to the tail. One record is asked for at first, more at a time while there are any. Whoever was away for so
+    /// long that records may have been trimmed behind him begins anew: what he finds next may be anything.
     pub(super) async fn replay(&self) -> Result<(), LogError> {
-        let doubtful = self.in_doubt();
-        let read = read_on(&self.site, &self.names, &self.view, 1).await;
-        if let Err(LogError::Read(_)) = read {
-            return read.map(drop);
+        if !self.in_doubt() {
+            let read = read_on(&self.site, &self.names, &self.view, 1).await;
+            if let Err(LogError::Read(_)) = read {
+                return read.map(drop);
+            }
+            if !self.in_doubt() {
+                if let Some(begun) = read? {
+                    self.view_mut().anchor = Some(begun);
+                }
+                return Ok(());
+            }
         }
-        // What was read counts if the anchor is there *afterwards*: then nothing behind it was trimmed before.
-        if (doubtful || self.in_doubt()) && !self.anchor_stands().await? {
-            return super::load::reload(&self.site, &self.names, &self.registry, &self.view).await;
-        }
-        if let Some(begun) = read? {
-            let mut view = self.view_mut();
-            view.anchor = Some(view.last(begun));
-        }
-        Ok(())
-    }
-
-    /// Whether the record at which the log was last known to be whole is still there.
-    async fn anchor_stands(&self) -> Result<bool, LogError> {
-        let Some(anchor) = self.view().anchor else { return Ok(false) };
-        let there = self.site.calls.read_small(&self.names.record(anchor.seq), RECORD_LIMIT as u64).await;
-        // Record 0 is never trimmed and so proves nothing.
-        Ok(there
-            .map_err(LogError::Read)?
-            .is_some_and(|bytes| anchor.seq > 0 && Digest::of(&bytes) == anchor.digest))
+        super::load::reload(&self.site, &self.names, &self.registry, &self.view).await
     }
 
     /// Whether this instance was away for so long that it may stand where records were trimmed.
@@ -284,7 +259,7 @@ impl<S: State> Log<S> {
     pub(super) fn advance(&self, record: &Record<S::Operation>, digest: Digest, begun: Duration) {
         let mut view = self.view_mut();
         advance(&mut view, record, digest);
-        view.anchor = Some(view.last(begun));
+        view.anchor = Some(begun);
     }
 
     /// Has the next reading begin anew.

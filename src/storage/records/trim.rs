@@ -8,12 +8,13 @@
 //! ghost, which nobody who begins anew ever sees, and which the next trimming takes. Three things keep a stalled
 //! writer or reader from believing in one:
 //!
-//! - Each remembers an *anchor*: a record, and a time by its own boot clock at which that was the last one. For the
-//!   whole retention after that time nothing behind the anchor can be trimmed. After half of it, everything is in
+//! - Each remembers an *anchor*: a time by its own boot clock at which the last record that it knows was the last one.
+//!   For the whole retention after that time nothing behind that record can be trimmed. After half of it, everything is in
 //!   doubt: whatever a store answered to a write counts as unknown, whether it said that it was done or that
 //!   somebody was faster.
-//! - What was read in doubt counts only if the anchor is still there *after* the reading, because deleting goes
-//!   upwards. Otherwise the reader begins anew.
+//! - Nothing that is read in doubt counts. The reader begins anew with a snapshot, and believes that it has found the
+//!   end when a listing shows nothing beyond. That its anchor is still there would prove nothing: a writer that was
+//!   away, too, may have brought it back.
 //! - Should the store's own clock have jumped: whoever created a record looks for the one before it.
 //!
 //! A check of the record before is not enough by itself (`tests/protocol` has the traces): record 0 is always
