@@ -134,8 +134,13 @@ impl Candidate {
             {
                 Err(error)
             }
-            Err(error) => {
+            // Somebody was faster, which is how it should be.
+            Err(error @ CommitError::Rejected(_)) => {
                 tracing::info!(error = chain(&error), "the lease was not taken");
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the lease could not be taken");
                 Ok(None)
             }
         }
