@@ -101,6 +101,8 @@ class Bundle:
                 ("metadata.json", as_json(metadata(name, version, assets))),
                 ("manifest.json", as_json({"formatVersion": 1, "members": members})),
                 *blobs,
+                ("index.json", as_json({"schemaVersion": 2, "manifests": []})),
+                ("oci-layout", as_json({"imageLayoutVersion": "1.0.0"})),
             ]
         )
         self.size = sum(len(buffer) for buffer in self.buffers)
