@@ -165,17 +165,19 @@ fn prepare<S: State>(log: &Log<S>, waiting: Vec<Waiting<S>>, newest: bool) -> Pr
     let mut scratch = Scratch { newest: state, seq, own: None, alone: waiting.len() == 1 };
     let mut later = Vec::new();
     for waiting in waiting {
-        match log.writable().and_then(|()| scratch.take(&waiting.operations, epoch)) {
-            Err(_) if scratch.allows(&waiting.operations, epoch) => {
+        let taken = log.writable().and_then(|()| scratch.take(&waiting.operations, epoch));
+        // What others in this record do may never come to stand, so it is no reason to give.
+        match taken.map_err(|error| scratch.reason(error, &waiting.operations, epoch)) {
+            Ok(()) => {}
+            Err(None) => {
                 later.push(waiting);
                 continue;
             }
-            Err(error) if newest => {
+            Err(Some(error)) if newest => {
                 let _ = waiting.answer.send(Err(error));
                 continue;
             }
-            Err(_) => prepared.refused = true,
-            Ok(()) => {}
+            Err(Some(_)) => prepared.refused = true,
         }
         prepared.waiting.push(waiting);
     }
@@ -222,11 +224,19 @@ struct Scratch<S: State> {
 }
 
 impl<S: State> Scratch<S> {
-    /// Whether operations may follow the state that is known when nobody comes before them.
-    fn allows(&self, operations: &[S::Operation], epoch: Epoch) -> bool {
+    /// Why refused operations may not follow the state that is known; none where only those before them forbid it.
+    fn reason(
+        &self,
+        error: CommitError<S::Rejection>,
+        operations: &[S::Operation],
+        epoch: Epoch,
+    ) -> Option<CommitError<S::Rejection>> {
+        if self.own.is_none() {
+            return Some(error);
+        }
         let newest = Arc::clone(&self.newest);
         let mut fresh = Self { newest, seq: self.seq, own: None, alone: true };
-        self.own.is_some() && fresh.take(operations, epoch).is_ok()
+        fresh.take(operations, epoch).err()
     }
 
     /// Validates one caller's operations, each after those before it; all or none are taken.
