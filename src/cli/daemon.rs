@@ -46,6 +46,8 @@ pub enum DaemonError {
         status: u16,
         /// Its message.
         message: String,
+        /// What else it says, for programs.
+        data: Option<serde_json::Value>,
     },
     /// It is something else than a daemon of ours.
     #[error("what answers at {server} is no dcos-registry of this version")]
@@ -117,7 +119,8 @@ async fn answer<T: DeserializeOwned>(
         let message =
             json.as_ref().and_then(|json| json.get("message")?.as_str()).unwrap_or("no reason given");
         let (server, status, message) = (server.to_owned(), status.as_u16(), message.to_owned());
-        return Err(DaemonError::Refused { server, status, message });
+        let data = json.as_ref().and_then(|json| json.get("data")).cloned();
+        return Err(DaemonError::Refused { server, status, message, data });
     }
     serde_json::from_slice(&body).map_err(|source| DaemonError::Strange { server: server.to_owned(), source })
 }

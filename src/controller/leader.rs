@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{Controller, requests};
 use crate::clock::{Clock, Entropy};
 use crate::storage::Storage;
-use crate::storage::collect::{CollectOptions, collect, would_collect};
+use crate::storage::collect::{CollectError, CollectOptions, collect, would_collect};
 use crate::storage::control::{Answer, ControlOperation, ControlRejection, Request};
 use crate::storage::lease::{Candidate, LeaseTimes, Tenure};
 use crate::storage::progress::Unwatched;
@@ -193,7 +193,13 @@ impl Leader {
                     message: report.to_string(),
                     detail: serde_json::to_value(&report).ok(),
                 },
-                Err(error) => Answer { done: false, message: chain(&error), detail: None },
+                Err(error) => {
+                    let detail = match &error {
+                        CollectError::TooMany { going, .. } => Some(serde_json::json!({"needsAllow": going})),
+                        _ => None,
+                    };
+                    Answer { done: false, message: chain(&error), detail }
+                }
             };
             requests::record(tenure, vec![ControlOperation::Answered { id: pending.id, answer }]).await;
         }

@@ -1,5 +1,7 @@
 //! `storage gc`: deletes what no package needs any more, if nobody leads; else whoever leads is asked to.
 
+mod asked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +12,9 @@ use super::target::{LeaseArguments, TargetArguments, open, open_read_only};
 use super::{Desk, FOUND, Result, Told};
 use crate::storage::Storage;
 use crate::storage::collect::{CollectError, CollectOptions, CollectReport, collect, would_collect};
-use crate::storage::control::{Answer, Request};
 use crate::storage::gate::Writing;
 use crate::storage::lease::{Candidate, LeaseTimes, Tenure};
 use crate::telemetry::chain;
-
-/// How often the log is looked at for an answer.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Delete what no package needs any more
 ///
@@ -45,62 +43,62 @@ pub struct GcArguments {
     json: bool,
 }
 
-/// Whoever leads has not done it.
-#[derive(Debug, thiserror::Error)]
-enum GcError {
-    /// He said so.
-    #[error("the instance that leads refused: {0}")]
-    Refused(String),
-    /// He said nothing.
-    #[error("the instance that leads ({holder}) did not answer within {waited} s; it may still do it")]
-    Silent {
-        /// Who.
-        holder: String,
-        /// How long.
-        waited: u64,
-    },
-    /// He said something strange.
-    #[error("the instance that leads answered: {0}")]
-    Strange(String),
-}
-
 pub(super) async fn tell(arguments: &GcArguments, desk: &Desk) -> Result<Told> {
     let GcArguments { target, daemon, dry_run, yes_delete: allow, json, .. } = arguments;
     let options = CollectOptions { allow: *allow, ..CollectOptions::default() };
     let order = Order { dry_run: *dry_run, allow: *allow };
+    let wait = Duration::from_secs(arguments.wait);
     if let Some(server) = daemon.instead_of(target) {
-        return told(&daemon.order(server, "gc", &order).await?, *json);
+        return told(asked::of_daemon(daemon, server, &order, wait, desk).await?, *json);
     }
     let settings = target.settings(&desk.environment)?;
     if *dry_run {
         let storage = open_read_only(&settings, desk).await?;
-        return told(&would_collect(&storage, &options, &desk.watch()).await?, *json);
+        return told(Ok(would_collect(&storage, &options, &desk.watch()).await?), *json);
     }
     let storage = match open(&settings, &desk.opening).await {
         Ok(storage) => Arc::new(storage),
-        Err(error) => return told(&daemon.order(daemon.when_held(error)?, "gc", &order).await?, *json),
+        Err(error) => {
+            let server = daemon.when_held(error)?;
+            return told(asked::of_daemon(daemon, server, &order, wait, desk).await?, *json);
+        }
     };
     let times = target.times(&arguments.lease, &desk.environment)?;
-    let collected = match lead(&storage, times, desk).await? {
-        Some(tenure) => Box::pin(own(&storage, &tenure, &options, desk)).await,
-        None => return told(&ask(&storage, *allow, arguments.wait, desk).await?, *json),
+    let Some(tenure) = lead(&storage, times, desk).await? else {
+        return told(asked::of_leader(&storage, *allow, wait, desk).await?, *json);
     };
-    match collected {
-        Ok(report) => told(&report, *json),
+    match Box::pin(own(&storage, &tenure, &options, desk)).await {
+        Ok(report) => told(Ok(report), *json),
         Err(error @ CollectError::TooMany { going, .. }) => {
-            let message = format!("{error}: --yes-delete {going}");
-            let as_json =
-                serde_json::json!({"reason": error.label(), "message": &message, "needsAllow": going});
-            let text = if *json { serde_json::to_string_pretty(&as_json)? } else { message };
-            Ok(Told { text: format!("{text}\n"), code: FOUND })
+            told(Err(Guarded { message: error.to_string(), going }), *json)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn told(report: &CollectReport, json: bool) -> Result<Told> {
-    let found = report.missing > 0 || (report.dry_run && report.needs_allow.is_some());
-    Told::new(report, json, found)
+/// More would go than is plausible, so nothing went.
+#[derive(Debug, PartialEq, Eq)]
+struct Guarded {
+    message: String,
+    /// How many copies an operator must allow to go.
+    going: u64,
+}
+
+type Collected = std::result::Result<CollectReport, Guarded>;
+
+fn told(collected: Collected, json: bool) -> Result<Told> {
+    match collected {
+        Ok(report) => {
+            let found = report.missing > 0 || (report.dry_run && report.needs_allow.is_some());
+            Told::new(&report, json, found)
+        }
+        Err(Guarded { message, going }) => {
+            let message = format!("{message}: --yes-delete {going}");
+            let as_json = serde_json::json!({"message": &message, "needsAllow": going});
+            let text = if json { serde_json::to_string_pretty(&as_json)? } else { message };
+            Ok(Told { text: format!("{text}\n"), code: FOUND })
+        }
+    }
 }
 
 /// The lease, where nobody holds it.
@@ -141,36 +139,4 @@ async fn own(
         );
     }
     collected
-}
-
-/// Has it done by whoever leads, through the log.
-async fn ask(storage: &Storage, allow: Option<u64>, wait: u64, desk: &Desk) -> Result<CollectReport> {
-    let id = desk.opening.entropy.nonce();
-    storage.control.request(&id, Request::Collect { dry_run: false, allow }).await?;
-    let clock = &desk.opening.clock;
-    let answered = clock.timeout(Duration::from_secs(wait), async {
-        loop {
-            if let Some(answer) = storage.control.state().answer(&id) {
-                return answer.clone();
-            }
-            if let Err(error) = storage.control.follow().await {
-                tracing::warn!(error = chain(&error), "the control log cannot be read");
-            }
-            clock.sleep(LOOK).await;
-        }
-    });
-    if let Ok(answer) = answered.await {
-        return Ok(read(&answer)?);
-    }
-    let holder = storage.control.state().holder.clone().unwrap_or_default();
-    Err(GcError::Silent { holder, waited: wait }.into())
-}
-
-/// What an answer says: a report, where it was done.
-fn read(answer: &Answer) -> std::result::Result<CollectReport, GcError> {
-    if !answer.done {
-        return Err(GcError::Refused(answer.message.clone()));
-    }
-    let report = answer.detail.clone().and_then(|detail| serde_json::from_value(detail).ok());
-    report.ok_or_else(|| GcError::Strange(answer.message.clone()))
 }
