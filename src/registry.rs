@@ -8,6 +8,9 @@ pub mod packages;
 pub mod repo;
 pub mod resource;
 
+use std::sync::Arc;
+
+use crate::clock::DeadlinePassed;
 use crate::model::ErrorClass;
 use crate::storage::StorageError;
 use crate::storage::gate::Writing;
@@ -35,7 +38,10 @@ pub enum RegistryError {
     },
     /// Compressing the repository document failed.
     #[error("the repository document could not be packed")]
-    Pack(#[source] std::io::Error),
+    Pack(#[source] Arc<std::io::Error>),
+    /// There is no repository document yet, and the store does not bring what belongs into it.
+    #[error("the repository document cannot be built now, because the store does not answer; ask again")]
+    NotBuilt(#[source] DeadlinePassed),
 }
 
 impl From<StorageError> for RegistryError {
@@ -51,7 +57,7 @@ impl RegistryError {
         match self {
             Self::Storage(error) => error.class(),
             Self::Document { .. } | Self::Missing { .. } => ErrorClass::Stall,
-            Self::Pack(_) => ErrorClass::Retry,
+            Self::Pack(_) | Self::NotBuilt(_) => ErrorClass::Retry,
         }
     }
 
@@ -63,6 +69,7 @@ impl RegistryError {
             Self::Document { .. } => "DamagedDocument",
             Self::Missing { .. } => "MissingDocument",
             Self::Pack(_) => "PackFailed",
+            Self::NotBuilt(_) => "RepositoryNotBuilt",
         }
     }
 }

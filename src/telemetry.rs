@@ -98,6 +98,48 @@ fn one_line(text: &str) -> String {
     words.join(" ")
 }
 
+/// A failure that may come again and again, as of a poll while the store is away. It is reported the first time, the
+/// second, the fourth, and so on, so that an outage does not fill the log; and once more when it is over.
+pub struct Trouble {
+    what: &'static str,
+    times: u64,
+}
+
+impl Trouble {
+    /// What fails, as it shall be reported.
+    #[must_use]
+    pub fn new(what: &'static str) -> Self {
+        Self { what, times: 0 }
+    }
+
+    /// It failed.
+    pub fn again(&mut self, error: &dyn std::error::Error) {
+        self.times += 1;
+        let (what, times, error) = (self.what, self.times, chain(error));
+        if times.is_power_of_two() {
+            tracing::warn!(error, times, "{what}");
+        } else {
+            tracing::debug!(error, times, "{what}");
+        }
+    }
+
+    /// It did not fail.
+    pub fn over(&mut self) {
+        let times = std::mem::take(&mut self.times);
+        if times > 0 {
+            tracing::info!(times, "over: {}", self.what);
+        }
+    }
+
+    /// Takes note of how it went.
+    pub fn heed<T, E: std::error::Error>(&mut self, result: &Result<T, E>) {
+        match result {
+            Ok(_) => self.over(),
+            Err(error) => self.again(error),
+        }
+    }
+}
+
 /// Sends events to stderr from now on, for the whole process.
 ///
 /// # Errors

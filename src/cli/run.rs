@@ -153,7 +153,7 @@ async fn start(
     let (address, public_url) = (door.listener.local_addr()?, settings.public_url());
     let (workers, leader_workers) = (Workers::new(), Workers::new());
     let site = Arc::new(Site {
-        repo: Repo::new(Arc::clone(&storage), &public_url),
+        repo: Repo::new(Arc::clone(&storage), &public_url, clock.clone(), workers.clone()),
         storage: Arc::clone(&storage),
         controller,
         leader: Some(Arc::clone(&leader)),

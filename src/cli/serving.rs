@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::controller::leader::Leader;
 use crate::storage::Storage;
-use crate::telemetry::chain;
+use crate::telemetry::{Trouble, chain};
 use crate::workers::Workers;
 
 /// How often the storage is looked after.
@@ -26,13 +26,9 @@ pub fn tend(storage: &Arc<Storage>, poll: Duration, clock: &Clock, workers: &Wor
     if !storage.is_exclusive() {
         let (followed, stop, clock) = (Arc::clone(storage), workers.stop_signal(), clock.clone());
         workers.spawn("follow", async move {
+            let mut trouble = Trouble::new("the catalog cannot be read; what is known is served");
             while !stop.is_cancelled() {
-                if let Err(error) = followed.catalog.follow().await {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "the catalog cannot be read; what is known is served"
-                    );
-                }
+                trouble.heed(&followed.catalog.follow().await);
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = clock.sleep(poll) => {}
@@ -42,14 +38,13 @@ pub fn tend(storage: &Arc<Storage>, poll: Duration, clock: &Clock, workers: &Wor
     }
     let (tended, stop, clock) = (Arc::clone(storage), workers.stop_signal(), clock.clone());
     workers.spawn("tend", async move {
+        let mut catalog = Trouble::new("a snapshot or hint of the catalog was not written");
+        let mut control = Trouble::new("a snapshot or hint of the control log was not written");
         while !stop.is_cancelled() {
             // In a directory that is gone nothing may be written: it would look like storage.
             if tended.check().is_ok() {
-                for tended in [tended.catalog.tend().await, tended.control.tend().await] {
-                    if let Err(error) = tended {
-                        tracing::warn!(error = chain(&error), "a snapshot or hint was not written");
-                    }
-                }
+                catalog.heed(&tended.catalog.tend().await);
+                control.heed(&tended.control.tend().await);
             }
             tokio::select! {
                 () = stop.cancelled() => {}

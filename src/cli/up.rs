@@ -170,7 +170,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         Leader::new(&storage, Some(Arc::clone(&controller)), LeaseTimes::default(), metrics.clone(), parts);
     let leader = Arc::new(leader);
     let site = Arc::new(Site {
-        repo: Repo::new(Arc::clone(&storage), &public_url),
+        repo: Repo::new(Arc::clone(&storage), &public_url, clock.clone(), workers.clone()),
         storage: Arc::clone(&storage),
         controller: Some(Arc::clone(&controller)),
         leader: Some(Arc::clone(&leader)),

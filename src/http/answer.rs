@@ -16,6 +16,10 @@ const STATUS_OF_LABEL: &[(&str, StatusCode)] = &[
     ("VersionImmutable", StatusCode::CONFLICT),
     ("ReleaseVersionTaken", StatusCode::CONFLICT),
     ("RegistryMoved", StatusCode::CONFLICT),
+    // Written by a newer program: another instance may take it, this one never will.
+    ("NewerFormat", StatusCode::CONFLICT),
+    // Nothing is wrong with the request; somebody must mend the store.
+    ("WriteRefused", StatusCode::SERVICE_UNAVAILABLE),
     ("DocumentTooLarge", StatusCode::PAYLOAD_TOO_LARGE),
     ("RecordTooLarge", StatusCode::PAYLOAD_TOO_LARGE),
 ];
@@ -143,7 +147,8 @@ mod tests {
             (ErrorClass::Retry, "OutcomeUnknown", 503),
             (ErrorClass::Wait, "Locked", 503),
             (ErrorClass::Stall, "BlobDamaged", 500),
-            (ErrorClass::Fatal, "NewerFormat", 500),
+            (ErrorClass::Fatal, "NewerFormat", 409),
+            (ErrorClass::Stall, "WriteRefused", 503),
         ];
         for (class, label, status) in cases {
             let response = failure(class, label, &std::io::Error::other("why"));

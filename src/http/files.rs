@@ -27,8 +27,8 @@ pub(super) async fn repo(State(site): State<Arc<Site>>, headers: HeaderMap) -> R
     let format = negotiate(Some(&accept.join(",")));
     // Cosmos drops a cluster's whole catalog when one repository fails; what is known is better than nothing.
     let fresh = site.refresh().await;
-    let document = match site.repo.document(format).await {
-        Ok(document) => document,
+    let (document, stale) = match site.repo.document(format, fresh).await {
+        Ok(served) => (served.document, served.stale || !fresh),
         Err(error) => return failure(error.class(), error.label(), &error),
     };
     let packed = accepts_gzip(text(&headers, header::ACCEPT_ENCODING));
@@ -36,7 +36,7 @@ pub(super) async fn repo(State(site): State<Arc<Site>>, headers: HeaderMap) -> R
         .header(header::CONTENT_TYPE, media_type(format))
         .header(header::VARY, "Accept, Accept-Encoding")
         .header(header::CACHE_CONTROL, "no-cache");
-    let response = if fresh { response } else { response.header(STALE, "true") };
+    let response = if stale { response.header(STALE, "true") } else { response };
     let response = if packed {
         response
             .header(header::CONTENT_ENCODING, "gzip")

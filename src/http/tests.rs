@@ -52,7 +52,7 @@ async fn door(access: Access) -> Door {
     let spool = Spool::open(&folder.path().join("spool"), None, clock.clone()).await.unwrap();
     let site = Arc::new(Site {
         intake: Intake::new(Arc::clone(&storage), spool, clock.clone()),
-        repo: Repo::new(Arc::clone(&storage), "http://127.0.0.1"),
+        repo: Repo::new(Arc::clone(&storage), "http://127.0.0.1", clock.clone(), Workers::new()),
         storage,
         controller: None,
         leader: None,

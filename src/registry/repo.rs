@@ -4,53 +4,40 @@
 //! catalog when one entry is wrong (`UniverseClient.scala`). So it is built once per change of the catalog from
 //! definitions that were validated when they were published, and kept packed; the plain form is unpacked
 //! while it is sent.
+//!
+//! It is built by a worker, so that what was read is not lost with the request that asked for it. While the store
+//! does not answer, the last whole document is given out, and said to be an old one.
 
-use std::io::{Read as _, Write as _};
-use std::sync::Arc;
+mod document;
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
-use futures::Stream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
+
+use document::Packer;
+pub use document::RepoDocument;
 
 use super::RegistryError;
-use crate::model::{Digest, DigestHasher, resolve_references};
-use crate::storage::Storage;
+use crate::clock::Clock;
+use crate::model::resolve_references;
 use crate::storage::catalog::PackageEntry;
+use crate::storage::reading::ReadError;
+use crate::storage::{Storage, StorageError};
 use crate::telemetry::chain;
 use crate::universe::{PackageDefinition, RepoFormat, ascii_json};
+use crate::workers::Workers;
 
-/// Bytes per piece when the plain form is sent.
-const PIECE: usize = 64 * 1024;
+/// How long a request waits for a new document where an older one can be given instead.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A repository document in one format.
-#[derive(Debug, Clone)]
-pub struct RepoDocument {
-    /// Its packed bytes.
-    pub gzip: Bytes,
-    /// Length of the plain form.
-    pub plain_length: u64,
-    /// Digest of the plain form.
-    pub digest: Digest,
-}
+/// How long it waits for the first one.
+const FIRST: Duration = Duration::from_secs(20);
 
-impl RepoDocument {
-    /// The plain form, piece by piece.
-    pub fn plain(&self) -> impl Stream<Item = std::io::Result<Bytes>> + use<> {
-        let mut decoder = GzDecoder::new(std::io::Cursor::new(self.gzip.clone()));
-        futures::stream::iter(std::iter::from_fn(move || {
-            let mut piece = Vec::with_capacity(PIECE);
-            match decoder.by_ref().take(PIECE as u64).read_to_end(&mut piece) {
-                Ok(0) => None,
-                Ok(_) => Some(Ok(Bytes::from(piece))),
-                Err(error) => Some(Err(error)),
-            }
-        }))
-    }
-}
+/// How many definitions are read at a time.
+const READS: usize = 16;
 
 /// Picks the format from an `Accept` header: the highest of the versions named; v5 where none is.
 ///
@@ -84,80 +71,188 @@ pub fn media_type(format: RepoFormat) -> &'static str {
     }
 }
 
-/// The repository documents of one registry, built when they are asked for and the catalog has moved.
-pub struct Repo {
-    storage: Arc<Storage>,
-    public_url: String,
-    built: Mutex<Built>,
+/// A document, and whether it is what the catalog says now.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The document.
+    pub document: RepoDocument,
+    /// Whether it lacks something, because the store did not bring it.
+    pub stale: bool,
 }
 
-#[derive(Default)]
+/// What a worker built.
+#[derive(Debug, Clone)]
 struct Built {
-    seq: Option<u64>,
-    documents: [Option<RepoDocument>; 3],
+    /// The catalog has been read at least so far.
+    seq: u64,
+    document: RepoDocument,
+    /// Whether every definition that can be had is in it.
+    whole: bool,
+}
+
+/// What came of a worker; none while it works.
+type Outcome = Option<Result<Built, Arc<std::io::Error>>>;
+
+/// One format: the last whole document, a later one that lacks something, and the worker that builds the next.
+#[derive(Default)]
+struct Shelf {
+    whole: Option<Built>,
+    partial: Option<Built>,
+    building: Option<watch::Receiver<Outcome>>,
+}
+
+impl Shelf {
+    fn has_any(&self) -> bool {
+        self.whole.is_some() || self.partial.is_some()
+    }
+
+    fn put(&mut self, built: Built) {
+        if built.whole {
+            (self.whole, self.partial) = (Some(built), None);
+        } else {
+            self.partial = Some(built);
+        }
+    }
+}
+
+/// The repository documents of one registry, built when they are asked for and the catalog has moved.
+#[derive(Clone)]
+pub struct Repo(Arc<Inner>);
+
+struct Inner {
+    storage: Arc<Storage>,
+    public_url: String,
+    clock: Clock,
+    workers: Workers,
+    shelves: [Mutex<Shelf>; 3],
 }
 
 impl Repo {
     /// The documents of a storage, with URIs below the public URL (no slash at its end).
     #[must_use]
-    pub fn new(storage: Arc<Storage>, public_url: &str) -> Self {
-        Self { storage, public_url: public_url.to_owned(), built: Mutex::new(Built::default()) }
+    pub fn new(storage: Arc<Storage>, public_url: &str, clock: Clock, workers: Workers) -> Self {
+        let public_url = public_url.to_owned();
+        Self(Arc::new(Inner { storage, public_url, clock, workers, shelves: Default::default() }))
     }
 
-    /// The document in one format, as of now.
+    /// The document in one format, as of now. `fresh` says whether the store brought the newest state of the catalog
+    /// just now: if so, a definition that it does not bring is missing alone, and the document is given without it;
+    /// if not, the last whole document is better.
     ///
     /// # Errors
-    /// When the document cannot be packed.
-    pub async fn document(&self, format: RepoFormat) -> Result<RepoDocument, RegistryError> {
-        let mut built = self.built.lock().await;
-        let seq = self.storage.catalog.seq();
-        if built.seq != Some(seq) {
-            *built = Built { seq: Some(seq), documents: [None, None, None] };
-        }
-        let slot = match format {
-            RepoFormat::V3 => &mut built.documents[0],
-            RepoFormat::V4 => &mut built.documents[1],
-            RepoFormat::V5 => &mut built.documents[2],
+    /// When there is no document, and the store does not answer soon; or when none can be packed.
+    pub async fn document(&self, format: RepoFormat, fresh: bool) -> Result<Served, RegistryError> {
+        let patience = if self.0.shelf(format).has_any() { PATIENCE } else { FIRST };
+        let now = match self.0.clock.timeout(patience, self.current(format)).await {
+            Ok(built) => {
+                let Built { document, whole, .. } = built?;
+                if whole {
+                    return Ok(Served { document, stale: false });
+                }
+                Ok(document)
+            }
+            Err(passed) => Err(RegistryError::NotBuilt(passed)),
         };
-        if let Some(document) = slot {
-            return Ok(document.clone());
-        }
-        let (document, whole) = self.build(format).await?;
-        if whole {
-            *slot = Some(document.clone());
-        }
-        Ok(document)
+        let shelf = self.0.shelf(format);
+        let Shelf { whole, partial, .. } = &*shelf;
+        let chosen =
+            if fresh { partial.as_ref().or(whole.as_ref()) } else { whole.as_ref().or(partial.as_ref()) };
+        let document = chosen.map_or(now, |built| Ok(built.document.clone()))?;
+        Ok(Served { document, stale: true })
     }
 
-    /// Builds a document, and says whether every definition is in it. A damaged one is left out and reported: with an
-    /// error Cosmos would drop all packages of the cluster, and not this one only.
-    async fn build(&self, format: RepoFormat) -> Result<(RepoDocument, bool), RegistryError> {
+    /// Waits for a document that is no older than this call.
+    async fn current(&self, format: RepoFormat) -> Result<Built, RegistryError> {
+        let wanted = self.0.storage.catalog.seq();
+        loop {
+            let mut building = {
+                let mut shelf = self.0.shelf(format);
+                match &shelf.whole {
+                    Some(built) if built.seq >= wanted => return Ok(built.clone()),
+                    // What lacks something is tried again by whoever comes.
+                    _ => self.building(format, &mut shelf),
+                }
+            };
+            let Ok(outcome) = building.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) else {
+                // The process is about to end.
+                return std::future::pending().await;
+            };
+            match outcome.transpose().map_err(RegistryError::Pack)? {
+                Some(built) if built.seq >= wanted => return Ok(built),
+                // It was begun before this call.
+                _ => {}
+            }
+        }
+    }
+
+    /// The worker that builds the document; one is begun unless it is under way.
+    fn building(&self, format: RepoFormat, shelf: &mut Shelf) -> watch::Receiver<Outcome> {
+        let running = |building: &&watch::Receiver<Outcome>| {
+            building.borrow().is_none() && building.has_changed().is_ok()
+        };
+        if let Some(building) = shelf.building.as_ref().filter(running) {
+            return building.clone();
+        }
+        let (done, building) = watch::channel(None);
+        shelf.building = Some(building.clone());
+        let (inner, stop) = (Arc::clone(&self.0), self.0.workers.stop_signal());
+        self.0.workers.spawn("repo", async move {
+            let built = tokio::select! {
+                () = stop.cancelled() => return,
+                built = inner.build(format) => built,
+            };
+            if let Ok(built) = &built {
+                inner.shelf(format).put(built.clone());
+            }
+            done.send_replace(Some(built.map_err(Arc::new)));
+        });
+        building
+    }
+}
+
+impl Inner {
+    fn shelf(&self, format: RepoFormat) -> MutexGuard<'_, Shelf> {
+        let shelf = match format {
+            RepoFormat::V3 => &self.shelves[0],
+            RepoFormat::V4 => &self.shelves[1],
+            RepoFormat::V5 => &self.shelves[2],
+        };
+        shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Builds a document. A damaged definition is left out and reported: with an error Cosmos would drop all packages
+    /// of the cluster, and not this one only.
+    async fn build(&self, format: RepoFormat) -> std::io::Result<Built> {
         let mut packer = Packer::new();
         packer.write("{\"packages\":[")?;
         let (mut first, mut whole) = (true, true);
-        let state = self.storage.catalog.state();
-        for entry in state.packages() {
-            let json = match self.entry(entry, format).await {
-                Ok(Some(json)) => json,
-                Ok(None) => continue,
-                // Taken away since; the next document is built without it anyway.
-                Err(_) if self.storage.catalog.state().entry(&entry.coordinate).is_none() => continue,
-                Err(error) => {
-                    tracing::error!(
-                        error = chain(&error),
-                        "a package is left out of the repository document"
-                    );
-                    whole = false;
-                    continue;
+        let (seq, state) = (self.storage.catalog.seq(), self.storage.catalog.state());
+        let entries: Vec<_> = state.packages().collect();
+        for entries in entries.chunks(READS) {
+            let read = join_all(entries.iter().map(|entry| self.entry(entry, format))).await;
+            for (entry, read) in entries.iter().zip(read) {
+                match read {
+                    Ok(None) => {}
+                    Ok(Some(json)) => {
+                        packer.write(if std::mem::take(&mut first) { "" } else { "," })?;
+                        packer.write(&ascii_json(&json))?;
+                    }
+                    Err(error) => whole &= self.left_out(entry, &error),
                 }
-            };
-            if !std::mem::take(&mut first) {
-                packer.write(",")?;
             }
-            packer.write(&ascii_json(&json))?;
         }
         packer.write("]}")?;
-        Ok((packer.finish()?, whole))
+        Ok(Built { seq, document: packer.finish()?, whole })
+    }
+
+    /// Reports a definition that is not in the document, and says whether that is so until the catalog changes.
+    fn left_out(&self, entry: &PackageEntry, error: &RegistryError) -> bool {
+        // Taken away meanwhile; the next document is built without it anyway.
+        if self.storage.catalog.state().entry(&entry.coordinate).is_none() {
+            return true;
+        }
+        tracing::error!(error = chain(error), "a package is left out of the repository document");
+        is_damage(error)
     }
 
     async fn entry(&self, entry: &PackageEntry, format: RepoFormat) -> Result<Option<Value>, RegistryError> {
@@ -171,45 +266,16 @@ impl Repo {
     }
 }
 
-/// Packs and hashes the plain form as it is written.
-struct Packer {
-    gzip: GzEncoder<Vec<u8>>,
-    hasher: DigestHasher,
-    length: u64,
-}
-
-impl Packer {
-    fn new() -> Self {
-        let gzip = GzEncoder::new(Vec::new(), Compression::default());
-        Self { gzip, hasher: DigestHasher::default(), length: 0 }
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), RegistryError> {
-        self.hasher.update(text.as_bytes());
-        self.length += text.len() as u64;
-        self.gzip.write_all(text.as_bytes()).map_err(RegistryError::Pack)
-    }
-
-    fn finish(self) -> Result<RepoDocument, RegistryError> {
-        let gzip = self.gzip.finish().map_err(RegistryError::Pack)?.into();
-        Ok(RepoDocument { gzip, plain_length: self.length, digest: self.hasher.finish() })
-    }
+/// Whether an error stays until the catalog changes: a new copy of what is damaged comes with a record.
+fn is_damage(error: &RegistryError) -> bool {
+    let RegistryError::Storage(error) = error else { return true };
+    let source = match error.as_ref() {
+        StorageError::Document { source, .. } => source,
+        StorageError::NotJson { .. } => return true,
+        _ => return false,
+    };
+    matches!(source, ReadError::Damaged { .. })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_highest_version_that_is_named_wins_and_v5_is_the_rest() {
-        let v = |n| format!("application/vnd.dcos.universe.repo+json;charset=utf-8;version=v{n}");
-        assert_eq!(negotiate(Some(&v(3))), RepoFormat::V3);
-        assert_eq!(negotiate(Some(&format!("{},{}", v(4), v(3)))), RepoFormat::V4);
-        assert_eq!(negotiate(Some(&format!("{},{},{}", v(5), v(4), v(3)))), RepoFormat::V5);
-        for other in [None, Some("*/*"), Some("application/json"), Some("text/html;version=v3"), Some("")] {
-            assert_eq!(negotiate(other), RepoFormat::V5, "{other:?}");
-        }
-        let spaced = "application/vnd.dcos.universe.repo+json; charset=utf-8; version=v4";
-        assert_eq!(negotiate(Some(spaced)), RepoFormat::V4);
-    }
-}
+mod tests;

@@ -66,8 +66,8 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CommitError::ReadOnly`] or [`CommitError::Newer`].
-    pub fn writable(&self) -> Result<(), CommitError<CatalogRejection>> {
-        self.0.writable()
+    pub async fn writable(&self) -> Result<(), CommitError<CatalogRejection>> {
+        self.0.writable().await
     }
 
     /// Makes a package version visible. Its blobs must have been put.

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Conflict,
     /// A read is answered with "not found", a list with nothing (a stale replica).
     Stale,
+    /// It is not done, and there is no answer.
+    Hangs,
     /// The process dies before the step: it and all later ones are not done.
     DiesBefore,
     /// The process dies after the step: it is done, no later one is, and nobody hears of it.
@@ -113,6 +115,7 @@ async fn write<T>(fault: Option<Fault>, key: &Path, call: impl Future<Output = R
         Some(Fault::Conflict) => {
             Err(Error::AlreadyExists { path: key.to_string(), source: "conflict".into() })
         }
+        Some(Fault::Hangs) => std::future::pending().await,
         Some(Fault::Refused | Fault::Stale | Fault::DiesBefore) => Err(failed()),
     }
 }
@@ -149,6 +152,7 @@ impl ObjectStore for FaultStore {
             Some(Fault::Stale | Fault::Conflict) => {
                 Err(Error::NotFound { path: key.to_string(), source: "stale".into() })
             }
+            Some(Fault::Hangs) => std::future::pending().await,
             Some(_) => Err(failed()),
         }
     }
@@ -171,6 +175,7 @@ impl ObjectStore for FaultStore {
             None => self.inner.list(prefix),
             // A page that says nothing of what is there, as a stale replica does.
             Some(Fault::Stale) => futures::stream::empty().boxed(),
+            Some(Fault::Hangs) => futures::stream::pending().boxed(),
             Some(_) => futures::stream::iter([Err(failed())]).boxed(),
         }
     }

@@ -5,7 +5,15 @@
 //! nobody, unless the operator gives his word that there is one writer only. Then who leads writes, reads back
 //! what it wrote, and everything says so in red.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+
+/// How long a write waits for the word of the probe. At a start it mostly comes at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether writing is possible.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,34 +65,49 @@ pub enum Shut {
 }
 
 /// The one answer for all parts of a storage. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Gate(Arc<RwLock<Writing>>);
+#[derive(Debug, Clone)]
+pub(super) struct Gate(Arc<watch::Sender<Writing>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new(Writing::default())
+    }
+}
 
 impl Gate {
     pub(super) fn new(writing: Writing) -> Self {
-        Self(Arc::new(RwLock::new(writing)))
+        Self(Arc::new(watch::Sender::new(writing)))
     }
 
     pub(super) fn get(&self) -> Writing {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.borrow().clone()
     }
 
     pub(super) fn set(&self, writing: Writing) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = writing;
+        self.0.send_replace(writing);
     }
 
     /// Notes who leads, where that matters.
     pub(super) fn set_leading(&self, now: bool) {
-        if let Writing::SingleWriter { leading, .. } =
-            &mut *self.0.write().unwrap_or_else(PoisonError::into_inner)
-        {
-            *leading = now;
+        self.0.send_modify(|writing| {
+            if let Writing::SingleWriter { leading, .. } = writing {
+                *leading = now;
+            }
+        });
+    }
+
+    /// Waits for the word of the probe, for a while.
+    pub(super) async fn settled(&self, clock: &Clock) {
+        if *self.0.borrow() == Writing::Unproven {
+            let mut writing = self.0.subscribe();
+            // Whoever asks afterwards finds out how it ended.
+            let _ = clock.timeout(PATIENCE, writing.wait_for(|now| *now != Writing::Unproven)).await;
         }
     }
 
     /// Whether a record may be written; `by_leader_only` where the log is not the one that decides who leads.
     pub(super) fn check(&self, by_leader_only: bool) -> Result<(), Shut> {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.0.borrow() {
             Writing::SingleWriter { leading: false, .. } if by_leader_only => Err(Shut::NotLeading),
             Writing::Open | Writing::SingleWriter { .. } => Ok(()),
             Writing::Unproven => Err(Shut::Unproven),
@@ -94,7 +117,7 @@ impl Gate {
 
     /// Whether the store's word that a record was created must be checked.
     pub(super) fn reads_back(&self) -> bool {
-        matches!(&*self.0.read().unwrap_or_else(PoisonError::into_inner), Writing::SingleWriter { .. })
+        matches!(&*self.0.borrow(), Writing::SingleWriter { .. })
     }
 }
 
@@ -112,5 +135,18 @@ mod tests {
         open.set_leading(false);
         assert_eq!((open.check(true), open.reads_back()), (Ok(()), false));
         assert_eq!(Gate::new(Writing::Unproven).check(false), Err(Shut::Unproven));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_writes_waits_for_the_probe_but_not_for_ever() {
+        let (gate, clock) = (Gate::new(Writing::Unproven), Clock::simulated(1.0, Duration::ZERO));
+        gate.settled(&clock).await;
+        assert_eq!((clock.boot(), gate.check(false)), (PATIENCE, Err(Shut::Unproven)));
+        let proven = async {
+            clock.sleep(Duration::from_secs(1)).await;
+            gate.set(Writing::Open);
+        };
+        futures::join!(gate.settled(&clock), proven);
+        assert_eq!((clock.boot(), gate.check(false)), (PATIENCE + Duration::from_secs(1), Ok(())));
     }
 }

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Storage;
 use super::control::{Acquired, ControlOperation, ControlRejection};
+use super::gate::Writing;
 use super::records::{CommitError, Committed};
 use crate::clock::{Clock, Entropy};
 use crate::model::{Epoch, ErrorClass};
-use crate::telemetry::chain;
+use crate::telemetry::{Trouble, chain};
 
 /// How soon a renewal that failed is tried again; at most.
 const RETRY: Duration = Duration::from_millis(250);
@@ -79,9 +80,11 @@ impl Candidate {
         let mut heard = (Epoch::default(), 0);
         let mut heard_at = self.clock.boot();
         let mut failures = 0;
+        let mut trouble = Trouble::new("the control log cannot be read");
         while !stop.is_cancelled() {
             match self.storage.control.follow().await {
                 Ok(_) => {
+                    trouble.over();
                     let state = self.storage.control.state();
                     let sign = (state.epoch, state.signed);
                     if sign != heard {
@@ -94,7 +97,8 @@ impl Candidate {
                     } else {
                         state.holder.is_none() || self.storage.is_exclusive() || silence >= self.times.ttl
                     };
-                    if free {
+                    // Without a word on whether the store can be shared nothing is written at all.
+                    if free && self.storage.writing() != Writing::Unproven {
                         if let Some(tenure) = self.take(sign).await? {
                             return Ok(Some(tenure));
                         }
@@ -108,7 +112,7 @@ impl Candidate {
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(error = chain(&error), "the control log cannot be read");
+                    trouble.again(&error);
                 }
             }
             tokio::select! {
@@ -127,9 +131,9 @@ impl Candidate {
     ) -> Result<Option<Tenure>, CommitError<ControlRejection>> {
         match self.storage.control.acquire_after(last, signed).await {
             Ok(acquired) => Ok(Some(Tenure::new(self, acquired))),
-            // In a directory of ours there is nobody else who was faster or who will mend it.
+            // In a directory of ours there is nobody else who was faster or who will mend it; but somebody may make room.
             Err(error)
-                if self.storage.is_exclusive()
+                if (self.storage.is_exclusive() && !error.is_disk_full())
                     || matches!(error.class(), ErrorClass::Stall | ErrorClass::Fatal) =>
             {
                 Err(error)
@@ -280,6 +284,7 @@ impl Tenure {
     pub async fn keep(&self) {
         let Inner { storage, clock, times, epoch, ended, .. } = &*self.0;
         let mut pause = times.renew;
+        let mut trouble = Trouble::new("the lease was not renewed");
         loop {
             tokio::select! {
                 biased;
@@ -291,9 +296,12 @@ impl Tenure {
                 continue;
             }
             pause = match self.commit(vec![ControlOperation::Renewed { epoch: *epoch }]).await {
-                Ok(_) => times.renew,
+                Ok(_) => {
+                    trouble.over();
+                    times.renew
+                }
                 Err(error) => {
-                    tracing::warn!(%epoch, error = chain(&error), "the lease was not renewed");
+                    trouble.again(&error);
                     if self.check(Duration::ZERO).is_err() {
                         ended.cancel();
                         return;

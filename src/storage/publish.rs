@@ -226,7 +226,7 @@ where
     async fn attempt(&mut self, release_version: ReleaseVersion) -> Result<Published, PublishError> {
         let catalog = &self.storage.catalog;
         let start = catalog.follow().await.map_err(PublishError::Follow)?;
-        catalog.writable().map_err(|source| self.not_committed(source))?;
+        catalog.writable().await.map_err(|source| self.not_committed(source))?;
         let state = catalog.state();
         // What was put for an earlier attempt counts as long as its session does.
         self.put

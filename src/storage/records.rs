@@ -268,6 +268,12 @@ impl<R: Rejection> CommitError<R> {
         }
     }
 
+    /// Whether it would have been written if there were room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { source, .. } if source.is_disk_full())
+    }
+
     /// A stable word for labels.
     #[must_use]
     pub fn label(&self) -> &'static str {

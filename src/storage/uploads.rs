@@ -209,7 +209,7 @@ impl Uploads {
             return Err(UploadError::MetadataTooLarge { size });
         }
         let start = self.storage.catalog.follow().await.map_err(UploadError::Follow)?;
-        self.writable()?;
+        self.writable().await?;
         self.check_open().await?;
         let id = UploadId(BlobKey { start, random: self.storage.entropy.next() });
         let info = Info { format: FORMAT, length, metadata };
@@ -223,7 +223,7 @@ impl Uploads {
     /// When it has another length already, or more bytes than that.
     pub async fn declare_length(&self, id: UploadId, length: u64) -> Result<(), UploadError> {
         self.check_length(Some(length))?;
-        self.writable()?;
+        self.writable().await?;
         let status = self.status(id).await?;
         let known = match status.length {
             Some(known) => known,
@@ -297,7 +297,7 @@ impl Uploads {
     /// # Errors
     /// When it could not be written down. The same again is safe.
     pub async fn conclude(&self, id: UploadId, outcome: &Outcome) -> Result<Outcome, UploadError> {
-        self.writable()?;
+        self.writable().await?;
         let stands = self.create(&id.object("outcome"), outcome).await?;
         self.tidy(id).await;
         Ok(stands)
@@ -335,8 +335,8 @@ impl Uploads {
         }
     }
 
-    fn writable(&self) -> Result<(), UploadError> {
-        self.storage.catalog.writable().map_err(|source| UploadError::NotWritable(source.into()))
+    async fn writable(&self) -> Result<(), UploadError> {
+        self.storage.catalog.writable().await.map_err(|source| UploadError::NotWritable(source.into()))
     }
 
     fn check_length(&self, length: Option<u64>) -> Result<(), UploadError> {

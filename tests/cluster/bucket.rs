@@ -190,8 +190,10 @@ impl Cluster {
         let instance = self.instance(index);
         instance.wait_until_it_leads_no_more(self.limit());
         get(&format!("{}/health", instance.url)).unwrap();
-        let repo = ask_within("GET", &format!("{}/repo", instance.url), Vec::new(), Duration::from_secs(3));
-        println!("/repo while cut off: {:?}", repo.map(|answer| (answer.status, answer.body.len())));
+        // Two waits of some seconds, one for the newest catalog and one for what is new in it.
+        let repo =
+            ask_within("GET", &format!("{}/repo", instance.url), Vec::new(), Duration::from_secs(8)).unwrap();
+        assert_eq!((repo.status, repo.stale), (200, true), "while it is cut off");
         let before = self.last_request();
         self.double.let_in(NAMES[index]);
         self.follows_again(index);

@@ -14,6 +14,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
+    /// Whether the registry says that it could not ask the store.
+    pub stale: bool,
 }
 
 impl Answer {
@@ -57,8 +59,9 @@ pub fn ask_within(method: &str, url: &str, body: Vec<u8>, limit: Duration) -> Re
     runtime.block_on(async {
         let response = request.send().await.map_err(|error| format!("{error:?}"))?;
         let status = response.status().as_u16();
+        let stale = response.headers().contains_key("x-dcos-registry-stale");
         let body = response.bytes().await.map_err(|error| format!("{error:?}"))?.to_vec();
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, stale })
     })
 }
 

@@ -20,6 +20,7 @@ use crate::registry::repo::Repo;
 use crate::storage::Storage;
 use crate::storage::spool::Spool;
 use crate::telemetry::Metrics;
+use crate::workers::Workers;
 
 const ALL: &str = "/api/v1/packages";
 
@@ -38,7 +39,7 @@ async fn door() -> Door {
     let spool = Spool::open(&path.join("spool"), Some(&path), clock.clone()).await.unwrap();
     let site = Arc::new(Site {
         intake: Intake::new(Arc::clone(&storage), spool, clock.clone()),
-        repo: Repo::new(Arc::clone(&storage), "http://127.0.0.1"),
+        repo: Repo::new(Arc::clone(&storage), "http://127.0.0.1", clock.clone(), Workers::new()),
         controller: None,
         storage,
         leader: None,

@@ -167,11 +167,18 @@ impl<S: State> Log<S> {
         self.view().newer.clone()
     }
 
-    /// Whether commits are taken at all, as far as is known without reading on.
+    /// Whether commits are taken at all, as far as is known without reading on. Waits for the word of the probe, for a
+    /// while.
     ///
     /// # Errors
-    /// [`CommitError::ReadOnly`] or [`CommitError::Newer`].
-    pub fn writable(&self) -> Result<(), CommitError<S::Rejection>> {
+    /// [`CommitError::ReadOnly`], [`CommitError::Newer`] or [`CommitError::Shut`].
+    pub async fn writable(&self) -> Result<(), CommitError<S::Rejection>> {
+        self.site.gate.settled(&self.site.calls.clock).await;
+        self.writable_now()
+    }
+
+    /// The same without waiting.
+    pub(super) fn writable_now(&self) -> Result<(), CommitError<S::Rejection>> {
         match self.newer() {
             _ if self.site.access == Access::ReadOnly => Err(CommitError::ReadOnly),
             Some(newer) => Err(CommitError::Newer(newer)),
@@ -210,7 +217,7 @@ impl<S: State> Log<S> {
         epoch: Epoch,
         operations: Vec<S::Operation>,
     ) -> Result<Committed, CommitError<S::Rejection>> {
-        self.writable()?;
+        self.writable().await?;
         super::queue::commit(self, epoch, operations).await
     }
 

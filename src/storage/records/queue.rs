@@ -165,7 +165,7 @@ fn prepare<S: State>(log: &Log<S>, waiting: Vec<Waiting<S>>, newest: bool) -> Pr
     let mut scratch = Scratch { newest: state, seq, own: None, alone: waiting.len() == 1 };
     let mut later = Vec::new();
     for waiting in waiting {
-        let taken = log.writable().and_then(|()| scratch.take(&waiting.operations, epoch));
+        let taken = log.writable_now().and_then(|()| scratch.take(&waiting.operations, epoch));
         // What others in this record do may never come to stand, so it is no reason to give.
         match taken.map_err(|error| scratch.reason(error, &waiting.operations, epoch)) {
             Ok(()) => {}

@@ -23,7 +23,7 @@ impl Uploads {
         offset: u64,
         reader: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<u64, UploadError> {
-        self.writable()?;
+        self.writable().await?;
         let (status, folder) = self.look(id).await?;
         if let Some(outcome) = status.outcome {
             return Err(UploadError::Over { outcome: outcome.into() });
