@@ -95,13 +95,13 @@ type Outcome = Option<Result<Built, Arc<std::io::Error>>>;
 
 /// One format: the last whole document, a later one that lacks something, and the worker that builds the next.
 #[derive(Default)]
-struct Shelf {
+struct Slot {
     whole: Option<Built>,
     partial: Option<Built>,
     building: Option<watch::Receiver<Outcome>>,
 }
 
-impl Shelf {
+impl Slot {
     fn has_any(&self) -> bool {
         self.whole.is_some() || self.partial.is_some()
     }
@@ -124,7 +124,7 @@ struct Inner {
     public_url: String,
     clock: Clock,
     workers: Workers,
-    shelves: [Mutex<Shelf>; 3],
+    slots: [Mutex<Slot>; 3],
 }
 
 impl Repo {
@@ -132,7 +132,7 @@ impl Repo {
     #[must_use]
     pub fn new(storage: Arc<Storage>, public_url: &str, clock: Clock, workers: Workers) -> Self {
         let public_url = public_url.to_owned();
-        Self(Arc::new(Inner { storage, public_url, clock, workers, shelves: Default::default() }))
+        Self(Arc::new(Inner { storage, public_url, clock, workers, slots: Default::default() }))
     }
 
     /// The document in one format, as of now. `fresh` says whether the store brought the newest state of the catalog
@@ -142,7 +142,7 @@ impl Repo {
     /// # Errors
     /// When there is no document, and the store does not answer soon; or when none can be packed.
     pub async fn document(&self, format: RepoFormat, fresh: bool) -> Result<Served, RegistryError> {
-        let patience = if self.0.shelf(format).has_any() { PATIENCE } else { FIRST };
+        let patience = if self.0.slot(format).has_any() { PATIENCE } else { FIRST };
         let now = match self.0.clock.timeout(patience, self.current(format)).await {
             Ok(built) => {
                 let Built { document, whole, .. } = built?;
@@ -153,8 +153,8 @@ impl Repo {
             }
             Err(passed) => Err(RegistryError::NotBuilt(passed)),
         };
-        let shelf = self.0.shelf(format);
-        let Shelf { whole, partial, .. } = &*shelf;
+        let slot = self.0.slot(format);
+        let Slot { whole, partial, .. } = &*slot;
         let chosen =
             if fresh { partial.as_ref().or(whole.as_ref()) } else { whole.as_ref().or(partial.as_ref()) };
         let document = chosen.map_or(now, |built| Ok(built.document.clone()))?;
@@ -166,11 +166,11 @@ impl Repo {
         let wanted = self.0.storage.catalog.seq();
         loop {
             let mut building = {
-                let mut shelf = self.0.shelf(format);
-                match &shelf.whole {
+                let mut slot = self.0.slot(format);
+                match &slot.whole {
                     Some(built) if built.seq >= wanted => return Ok(built.clone()),
                     // What lacks something is tried again by whoever comes.
-                    _ => self.building(format, &mut shelf),
+                    _ => self.building(format, &mut slot),
                 }
             };
             let Ok(outcome) = building.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) else {
@@ -186,15 +186,15 @@ impl Repo {
     }
 
     /// The worker that builds the document; one is begun unless it is under way.
-    fn building(&self, format: RepoFormat, shelf: &mut Shelf) -> watch::Receiver<Outcome> {
+    fn building(&self, format: RepoFormat, slot: &mut Slot) -> watch::Receiver<Outcome> {
         let running = |building: &&watch::Receiver<Outcome>| {
             building.borrow().is_none() && building.has_changed().is_ok()
         };
-        if let Some(building) = shelf.building.as_ref().filter(running) {
+        if let Some(building) = slot.building.as_ref().filter(running) {
             return building.clone();
         }
         let (done, building) = watch::channel(None);
-        shelf.building = Some(building.clone());
+        slot.building = Some(building.clone());
         let (inner, stop) = (Arc::clone(&self.0), self.0.workers.stop_signal());
         self.0.workers.spawn("repo", async move {
             let built = tokio::select! {
@@ -202,7 +202,7 @@ impl Repo {
                 built = inner.build(format) => built,
             };
             if let Ok(built) = &built {
-                inner.shelf(format).put(built.clone());
+                inner.slot(format).put(built.clone());
             }
             done.send_replace(Some(built.map_err(Arc::new)));
         });
@@ -211,13 +211,13 @@ impl Repo {
 }
 
 impl Inner {
-    fn shelf(&self, format: RepoFormat) -> MutexGuard<'_, Shelf> {
-        let shelf = match format {
-            RepoFormat::V3 => &self.shelves[0],
-            RepoFormat::V4 => &self.shelves[1],
-            RepoFormat::V5 => &self.shelves[2],
+    fn slot(&self, format: RepoFormat) -> MutexGuard<'_, Slot> {
+        let slot = match format {
+            RepoFormat::V3 => &self.slots[0],
+            RepoFormat::V4 => &self.slots[1],
+            RepoFormat::V5 => &self.slots[2],
         };
-        shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Builds a document. A damaged definition is left out and reported: with an error Cosmos would drop all packages

@@ -9,6 +9,7 @@
 mod bucket;
 mod bundle;
 mod directory;
+mod full;
 mod history;
 mod instance;
 mod knobs;

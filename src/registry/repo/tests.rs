@@ -110,8 +110,8 @@ async fn a_definition_that_alone_cannot_be_read_is_left_out_and_not_if_the_store
     pair.ask(true).await;
     pair.publish("2.0").await;
     pair.publish("3.00").await;
-    let state = pair.storage.catalog.state();
-    let last = &state.packages().last().unwrap().coordinate;
+    let known = pair.storage.catalog.state();
+    let last = &known.packages().last().unwrap().coordinate;
     // It is held in memory from here on; the other new one is not.
     pair.storage.document(last).await.unwrap();
     pair.hurt(Some(Fault::Refused));
@@ -133,8 +133,8 @@ async fn a_damaged_definition_is_left_out_and_asked_for_no_more() {
     let pair = pair().await;
     pair.publish("1").await;
     pair.publish("2.0").await;
-    let state = pair.storage.catalog.state();
-    let damaged = state.blob(&state.packages().next().unwrap().document).unwrap();
+    let known = pair.storage.catalog.state();
+    let damaged = known.blob(&known.packages().next().unwrap().document).unwrap();
     let hex = damaged.digest.to_string().replace("sha256:", "");
     let path = Path::from(format!("v1/blobs/sha256/{}/{hex}/{}", &hex[..2], damaged.key));
     pair.store.head(&path).await.unwrap();
