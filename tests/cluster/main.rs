@@ -9,6 +9,7 @@
 mod bucket;
 mod bundle;
 mod directory;
+mod frozen;
 mod full;
 mod history;
 mod instance;
@@ -25,4 +26,5 @@ mod refusals;
 #[path = "../support/s3_double.rs"]
 mod s3_double;
 mod web;
+mod witness;
 mod writers;

@@ -15,11 +15,52 @@ use crate::web::{ask, get};
 
 const OWN: &str = "/dcos-registry";
 
+/// `dcos-registry marathon-local`. Dropping it kills it, and its tasks end with it.
+pub struct LocalMarathon {
+    child: Child,
+    pub url: String,
+}
+
+impl LocalMarathon {
+    pub fn start(place: &Place) -> Self {
+        let mut child = command()
+            .args(["marathon-local", "--port", "0", "--dir"])
+            .arg(place.path().join("marathon"))
+            .env_remove("MARATHON_APP_ID")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Lines::of(child.stdout.take().unwrap());
+        let url =
+            until("it says where it is", DEADLINE, || lines.word_after("Marathon ").ok_or("not yet".into()));
+        Self { child, url }
+    }
+
+    /// All apps.
+    pub fn apps(&self) -> Result<Vec<Value>, String> {
+        let apps = get(&format!("{}/v2/apps", self.url))?.json()?;
+        apps["apps"].as_array().cloned().ok_or_else(|| apps.to_string())
+    }
+
+    fn stop(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        assert_eq!(wait_for_end(&mut self.child).code(), Some(0));
+    }
+}
+
+impl Drop for LocalMarathon {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A local Marathon, the bucket, and the manifests of its registry.
 struct Site {
     place: Place,
-    child: Child,
-    url: String,
+    marathon: LocalMarathon,
     double: S3Double,
 }
 
@@ -33,18 +74,8 @@ struct Task {
 impl Site {
     fn start() -> Self {
         let (place, double) = (Place::new(), S3Double::start());
-        let mut child = command()
-            .args(["marathon-local", "--port", "0", "--dir"])
-            .arg(place.path().join("marathon"))
-            .env_remove("MARATHON_APP_ID")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = Lines::of(child.stdout.take().unwrap());
-        let url =
-            until("it says where it is", DEADLINE, || lines.word_after("Marathon ").ok_or("not yet".into()));
-        Self { place, child, url, double }
+        let marathon = LocalMarathon::start(&place);
+        Self { place, marathon, double }
     }
 
     /// The configuration of all instances, which learn their port from Marathon.
@@ -62,7 +93,7 @@ impl Site {
                  marathon: {{url: '{}'}}\n\
                  sources: [{{name: here, directory: {manifests}, interval: 1s, prune: true, allowEmpty: true}}]\n\
                  ha: {{ttl: 2400ms}}\n",
-                self.url
+                self.marathon.url
             ),
         )
     }
@@ -88,12 +119,13 @@ impl Site {
     }
 
     fn send(&self, method: &str, path: &str, body: &Value) {
-        let answer = ask(method, &format!("{}{path}", self.url), body.to_string().into_bytes()).unwrap();
+        let answer =
+            ask(method, &format!("{}{path}", self.marathon.url), body.to_string().into_bytes()).unwrap();
         assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.text());
     }
 
     fn app(&self, id: &str) -> Result<Value, String> {
-        Ok(get(&format!("{}/v2/apps{id}", self.url))?.json()?["app"].clone())
+        Ok(get(&format!("{}/v2/apps{id}", self.marathon.url))?.json()?["app"].clone())
     }
 
     /// Waits until an app has settled with so many tasks.
@@ -170,18 +202,9 @@ impl Site {
         });
     }
 
-    fn stop(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        assert_eq!(wait_for_end(&mut self.child).code(), Some(0));
+    fn stop(self) {
+        self.marathon.stop();
         self.place.check_nothing_runs();
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // It has ended already where the test went well; its tasks end with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
