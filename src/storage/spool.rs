@@ -38,6 +38,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What the names of our files begin with; the directory may be one that others use too.
 const PREFIX: &str = "dcos-registry-spool-";
 
+/// How many names are tried for a file; each is taken for a moment only.
+const NAMES: u32 = 64;
+
 /// A file that could not be made or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
@@ -150,9 +153,9 @@ impl Spool {
         // The promise comes first, so that a body that does not fit costs no file.
         let mut promise = Promise { spool: self.clone(), allowed: 0, written: 0 };
         promise.grow(length.unwrap_or(STRIDE)).await?;
-        let name = format!("{PREFIX}{}-{}", std::process::id(), self.0.files.fetch_add(1, Ordering::Relaxed));
-        let path = self.0.directory.join(name);
-        let made = self.wait(tokio::task::spawn_blocking(move || make(&path))).await?;
+        let inner = Arc::clone(&self.0);
+        let made =
+            self.wait(tokio::task::spawn_blocking(move || make(&inner.directory, &inner.files))).await?;
         let source = |source| SpoolError::Directory { path: self.0.directory.clone(), source };
         let file = Arc::new(made.map_err(source)?);
         Ok(SpoolFile { file, promise, pending: Vec::new(), size: 0, writing: None })
@@ -187,11 +190,21 @@ fn prepare(directory: &Path, storage: Option<&Path>) -> io::Result<Vec<(PathBuf,
 }
 
 /// Makes a file and takes its name away.
-fn make(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(file),
+fn make(directory: &Path, files: &AtomicU64) -> io::Result<File> {
+    let mut tries = 0;
+    loop {
+        let name = format!("{PREFIX}{}-{}", std::process::id(), files.fetch_add(1, Ordering::Relaxed));
+        let path = directory.join(name);
+        tries += 1;
+        match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
+            // In another container, who shares the directory, a process may have the same number.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < NAMES => {}
+            Err(error) => return Err(error),
+            Ok(file) => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => return Ok(file),
+            },
+        }
     }
 }
 
@@ -328,6 +341,19 @@ mod tests {
             assert!(found == expected && file.metadata().unwrap().len() == expected.len() as u64);
         }
         assert_eq!(spool.0.promised.load(Ordering::SeqCst), 0, "every promise was given back");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_somebody_else_holds_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path(), None, Clock::system()).await.unwrap();
+        let held = format!("{PREFIX}{}-0", std::process::id());
+        std::fs::write(directory.path().join(&held), "x").unwrap();
+        let mut file = spool.begin(None).await.unwrap();
+        file.write("y".into()).await.unwrap();
+        file.finish().await.unwrap();
+        assert_eq!(names(directory.path()), [held.as_str()]);
+        assert_eq!(std::fs::read(directory.path().join(&held)).unwrap(), b"x");
     }
 
     #[tokio::test]

@@ -55,7 +55,7 @@ impl Site {
             instance
         });
         let instances = instances.collect();
-        Self { marathon, double, witnesses, instances, place }
+        Self { place, marathon, double, witnesses, instances }
     }
 
     fn write_apps(&self, memory: u64) {

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use dcos_registry::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 /// More than any app of a test.
@@ -50,6 +51,7 @@ impl Witness {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let desk = Desk { marathon: marathon.to_owned(), client, pause, seen: Arc::clone(&seen) };
         let ends = stop.clone();
+        #[expect(clippy::disallowed_methods, reason = "what a test needs ends with its value")]
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -85,7 +87,7 @@ async fn pass_on(State(desk): State<Desk>, request: Request) -> Response {
         desk.seen.lock().unwrap().writes.push(what);
     } else if what.starts_with("GET /v2/apps/") {
         desk.seen.lock().unwrap().looks += 1;
-        tokio::time::sleep(desk.pause).await;
+        Clock::system().sleep(desk.pause).await;
     }
     let Ok(body) = axum::body::to_bytes(body, LARGEST_BODY).await else {
         return status(StatusCode::BAD_REQUEST);

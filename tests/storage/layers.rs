@@ -1,11 +1,13 @@
 //! Our own layers over every store: packages, both logs, the lease, collection and scrub, by two instances at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dcos_registry::clock::{Clock, Entropy};
 use dcos_registry::config::{Backend, S3Credentials, S3Keys, S3Settings, StorageSettings};
 use dcos_registry::model::{Coordinate, Digest, Member, PackageContent, Secret};
+use dcos_registry::registry::intake::Intake;
 use dcos_registry::storage::catalog::CatalogRejection;
 use dcos_registry::storage::collect::{CollectOptions, collect, would_collect};
 use dcos_registry::storage::control::{ControlOperation, ControlRejection, Request};
@@ -15,10 +17,13 @@ use dcos_registry::storage::progress::Unwatched;
 use dcos_registry::storage::publish::{MemberReader, PublishError, ReleaseVersion, publish, unpublish};
 use dcos_registry::storage::records::CommitError;
 use dcos_registry::storage::scrub::{ScrubOptions, scrub};
+use dcos_registry::storage::spool::Spool;
+use dcos_registry::storage::uploads::Outcome;
 use dcos_registry::storage::{Opening, Storage, StorageError};
 use futures::future::{BoxFuture, join_all};
 use tokio_util::sync::CancellationToken;
 
+use crate::bundle;
 use crate::s3_double::{Fault, Op, Rule, S3Double};
 use crate::stores::{self, RealServer, Subject};
 
@@ -115,6 +120,7 @@ async fn layers(meeting: &Meeting<'_>) {
     assert!(!sample.publish(&b).await.unwrap(), "the same again is success, and nothing new");
     sample.check(&b).await;
     racing_publishers(&a, &b).await;
+    brought_in_pieces(&a, &b).await;
     one_leads(&a, &b).await;
     unpublish(&b, &sample.content.coordinate).await.unwrap();
     a.catalog.follow().await.unwrap();
@@ -157,6 +163,34 @@ async fn racing_publishers(a: &Arc<Storage>, b: &Arc<Storage>) {
     for sample in &samples {
         sample.check(a).await;
     }
+}
+
+async fn intake(storage: &Arc<Storage>, folder: &std::path::Path) -> Intake {
+    let spool = Spool::open(folder, None, Clock::system()).await.unwrap();
+    Intake::new(Arc::clone(storage), spool, Clock::system())
+}
+
+/// A bundle that is begun at one instance, goes on at another, and is finished by both.
+async fn brought_in_pieces(a: &Arc<Storage>, b: &Arc<Storage>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (at_a, at_b) = (intake(a, folder.path()).await, intake(b, folder.path()).await);
+    let sample = bundle::Sample::new("pieces", 1).with_own_of(700_001);
+    let whole = tokio::task::spawn_blocking({
+        let sample = sample.clone();
+        move || sample.bundle()
+    });
+    let whole = whole.await.unwrap();
+    let (length, half) = (whole.len() as u64, whole.len() / 2);
+    let id = at_a.uploads().begin(Some(length), BTreeMap::new()).await.unwrap();
+    at_a.uploads().append(id, 0, &mut &whole[..half]).await.unwrap();
+    let twice = at_b.uploads().append(id, 0, &mut &whole[..half]).await.unwrap_err();
+    assert_eq!(twice.label(), "WrongOffset", "{twice}");
+    at_b.uploads().append(id, half as u64, &mut &whole[half..]).await.unwrap();
+    let outcomes = futures::join!(at_a.finish(id), at_b.finish(id));
+    let (one, other) = (outcomes.0.unwrap(), outcomes.1.unwrap());
+    assert!(one == other && matches!(one, Outcome::Published { .. }), "{one:?} and {other:?}");
+    b.catalog.follow().await.unwrap();
+    assert!(sample.is_file("own", &b.read_all(&sample.own(), 1 << 20).await.unwrap()));
 }
 
 fn candidate(storage: &Arc<Storage>) -> Candidate {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "../cluster/bundle.rs"]
+#[allow(dead_code, reason = "the other tests need more of it")]
+mod bundle;
 mod conformance;
 mod double;
 mod layers;
