@@ -14,7 +14,7 @@ process:
 
 # seeded universes of several instances, for ten minutes
 sim:
-    DCOS_REGISTRY_SIM_SEEDS=100000 DCOS_REGISTRY_SIM_SECONDS=600 cargo test --lib storage::sim -- --nocapture
+    DCOS_REGISTRY_SIM_SEEDS=100000 DCOS_REGISTRY_SIM_SECONDS=600 cargo test --config 'profile.dev.package."*".opt-level=2' --config 'profile.dev.package.dcos-registry.opt-level=1' --lib storage::sim -- --nocapture
 
 # the model check to its full bounds
 model:

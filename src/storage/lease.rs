@@ -341,3 +341,6 @@ impl Tenure {
         self.0.valid_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,8 +40,24 @@ pub(super) struct Settings {
     pub(super) kills: u64,
     /// One of how many calls begins a spell of bad weather for its instance; 0 is never.
     pub(super) spells: u64,
+    /// One of how many calls at the end of the control log is an ambush: what it says is learnt when it may be worth
+    /// nothing any more; 0 is never.
+    pub(super) ambushes: u64,
+    /// Whose calls.
+    pub(super) prey: Prey,
     /// What actors wait between two deeds, at most.
     pub(super) leisure: Duration,
+}
+
+/// Who is ambushed. A holder that loses the lease all the time leaves the others nothing that they may misjudge, so
+/// most hunts are for one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prey {
+    /// Who writes records and checks them.
+    Holder,
+    /// Who looks for the next record and finds none yet.
+    Others,
+    Both,
 }
 
 impl Settings {
@@ -59,7 +75,7 @@ impl Settings {
         let rates = rates.collect();
         let offsets = (0..instances).map(|_| Duration::from_secs(dice.below(7_200))).collect();
         let minutes = *dice.of(&[2, 2, 2, 4, 4, 10, 40]);
-        Self {
+        let mut settings = Self {
             seed,
             rates,
             offsets,
@@ -70,11 +86,36 @@ impl Settings {
             retention: Duration::from_secs(*dice.of(&[180, 600, 24 * 3_600])),
             chaos: Duration::from_secs(60 * minutes),
             faults: *dice.of(&[0, 10, 30, 100, 250]),
-            freezes: *dice.of(&[0, 200, 1_000, 3_000]),
-            kills: *dice.of(&[0, 500, 2_000, 6_000]),
+            freezes: *dice.of(&[0, 500, 2_000, 10_000]),
+            kills: *dice.of(&[0, 2_000, 10_000]),
             spells: *dice.of(&[0, 100, 1_000]),
-            leisure: Duration::from_secs(*dice.of(&[1, 3, 10])),
+            ambushes: 0,
+            prey: Prey::Both,
+            leisure: Duration::from_secs(*dice.of(&[1, 5, 30, 30])),
+        };
+        if dice.one_in(3) {
+            settings.hunt(&dice);
         }
+        settings
+    }
+
+    /// Makes it a hunt for two that may act at the same time, which noise alone meets in one of a hundred runs: clocks
+    /// are as far apart as they may be, calls may take long, and the moments that matter are hit on purpose.
+    fn hunt(&mut self, dice: &Dice) {
+        let lowest = 0.6 + dice.share() * 0.5;
+        let first = dice.below(2);
+        self.rates =
+            (first..).zip(&self.rates).map(|(n, _)| if n % 2 == 0 { lowest } else { lowest * 1.4 }).collect();
+        self.exclusive = true;
+        self.ambushes = *dice.of(&[8, 20]);
+        self.prey = *dice.of(&[Prey::Holder, Prey::Others, Prey::Others, Prey::Both]);
+        self.call = Duration::from_secs(*dice.of(&[3, 10]));
+        self.chaos = Duration::from_secs(60 * *dice.of(&[3, 6]));
+        self.faults = *dice.of(&[0, 10, 30]);
+        self.freezes = *dice.of(&[0, 10_000]);
+        self.kills = *dice.of(&[0, 10_000]);
+        self.spells = *dice.of(&[0, 1_000]);
+        self.leisure = Duration::from_secs(30);
     }
 }
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::ledger::Entry;
-use super::settings::{CALM, Dice, QUIET, SETTLING, Settings};
+use super::settings::{CALM, Dice, Prey, QUIET, SETTLING, Settings};
 use super::trace::Trace;
 use super::witness::Witness;
 use crate::clock::Clock;
+use crate::model::Epoch;
 use crate::storage::Storage;
 use crate::storage::lease::Tenure;
 
@@ -106,6 +107,10 @@ struct Machine {
     cut: Option<(Duration, Cut)>,
     slow: Option<(Duration, u32)>,
     freezes: u64,
+    /// Until when something is under way to or from the control log.
+    tense: Duration,
+    /// From when on it will be frozen at the next occasion, and for how long.
+    ambush: Option<(Duration, Duration)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -238,7 +243,10 @@ impl World {
         let mut inner = self.inner();
         let settings = &self.settings;
         let fate = if chaos { inner.fate(settings, now, who, deed) } else { Fate::Fine };
-        let (there, back) = inner.latency(now, who, chaos);
+        let (there, mut back) = inner.latency(now, who, chaos);
+        if chaos && fate == Fate::Fine && inner.is_ambush(settings, key, deed) {
+            back += inner.ambush(settings, now + there, who);
+        }
         // Faults are over when they are over.
         let within =
             |time: Duration| if chaos { time.min(end.max(now) + Duration::from_secs(1)) } else { time };
@@ -267,7 +275,13 @@ impl World {
             Fate::LostReply | Fate::Refused | Fate::Late => (Reply::Failure, there_at + back),
             Fate::Hangs | Fate::HangsApplied => (Reply::Failure, within(now + hangs)),
         };
-        Sent { reply_at: within(reply_at).max(there_at), reply, outcome }
+        let reply_at = within(reply_at).max(there_at);
+        if key.starts_with("v1/control/log/")
+            && let Some(machine) = inner.machines.get_mut(who)
+        {
+            machine.tense = machine.tense.max(reply_at);
+        }
+        Sent { reply_at, reply, outcome }
     }
 
     /// Whether this instance is frozen or killed now, at a moment where either is possible.
@@ -277,24 +291,27 @@ impl World {
             return Blow::None;
         }
         let mut inner = self.inner();
-        if inner.dice.one_in(self.settings.kills) {
+        let machine = &mut inner.machines[who];
+        if let Some((_, span)) = machine.ambush.take_if(|(at, _)| *at <= now) {
+            return inner.frozen(now, who, span.min(self.settings.chaos.saturating_sub(now)));
+        }
+        // Blows are likelier where they are thought to hurt most.
+        let odds = |many: u64| if now <= inner.machines[who].tense { many.div_ceil(10) } else { many };
+        let (kills, freezes) = (odds(self.settings.kills), odds(self.settings.freezes));
+        if inner.dice.one_in(kills) {
             inner.trace.line(now, who, "killed");
             inner.trace.add("kills");
             return Blow::Dead;
         }
-        if !inner.dice.one_in(self.settings.freezes) {
+        if !inner.dice.one_in(freezes) {
             return Blow::None;
         }
         let span = match inner.dice.below(10) {
-            0..=4 => inner.dice.span(1, 3_000),
-            5..=7 => inner.dice.span(3_000, 30_000),
+            0..=2 => inner.dice.span(1, 3_000),
+            3..=7 => inner.dice.span(4_000, 30_000),
             _ => inner.dice.span(10_000, 300_000),
         };
-        let span = span.min(self.settings.chaos.saturating_sub(now));
-        inner.machines[who].freezes += 1;
-        inner.trace.line(now, who, &format!("frozen for {span:?}"));
-        inner.trace.add("freezes");
-        Blow::Frozen(span)
+        inner.frozen(now, who, span.min(self.settings.chaos.saturating_sub(now)))
     }
 
     /// How often this instance was frozen.
@@ -313,9 +330,14 @@ impl World {
 
     /// Who may act now.
     pub(super) fn leaders(&self) -> Vec<usize> {
+        self.leases().into_iter().map(|(who, _)| who).collect()
+    }
+
+    /// Who may act now, and under which lease.
+    fn leases(&self) -> Vec<(usize, Epoch)> {
         let tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
         let valid = tenures.iter().filter(|(_, tenure)| tenure.check(Duration::ZERO).is_ok());
-        valid.map(|(who, _)| *who).collect()
+        valid.map(|(who, tenure)| (*who, tenure.epoch())).collect()
     }
 
     /// Compares what an instance knows with what is.
@@ -335,9 +357,18 @@ impl World {
 
     /// What must hold between any two steps.
     pub(super) fn watch(&self) {
-        let leaders = self.leaders();
-        if leaders.len() > 1 && self.settings.exclusive {
+        let leases = self.leases();
+        if leases.is_empty() || !self.settings.exclusive {
+            return;
+        }
+        if leases.len() > 1 {
+            let leaders = self.leaders();
             self.broke(leaders[0], &format!("{leaders:?} may act at the same time"));
+        }
+        // Whoever took over may not know yet that he did.
+        let newest = self.inner().witness.control.state.epoch;
+        if let Some((who, epoch)) = leases.into_iter().find(|(_, epoch)| *epoch < newest) {
+            self.broke(who, &format!("it may act under lease {epoch}, the newest is {newest}"));
         }
     }
 }
@@ -471,6 +502,45 @@ impl Inner {
             (_, 6) => Fate::Late,
             _ => Fate::Twice,
         }
+    }
+
+    fn frozen(&mut self, now: Duration, who: usize, span: Duration) -> Blow {
+        self.machines[who].freezes += 1;
+        self.trace.line(now, who, &format!("frozen for {span:?}"));
+        self.trace.add("freezes");
+        Blow::Frozen(span)
+    }
+
+    /// Whether a call is one of those at which a lease is taken, kept or thought to be free, and is picked.
+    fn is_ambush(&mut self, settings: &Settings, key: &str, deed: &Deed) -> bool {
+        let Some(seq) = key.strip_prefix("v1/control/log/").and_then(|seq| seq.parse::<u64>().ok()) else {
+            return false;
+        };
+        let tail = self.witness.control.tail();
+        let prey = match deed {
+            Deed::Create(_) => Prey::Holder,
+            Deed::Look if seq > tail => Prey::Others,
+            Deed::Look if seq + 1 >= tail => Prey::Holder,
+            _ => return false,
+        };
+        (settings.prey == Prey::Both || settings.prey == prey) && self.dice.one_in(settings.ambushes)
+    }
+
+    /// Between what the store does and what its caller learns of it there passes so much time that others may act: the
+    /// caller is frozen, or the answer is late, and maybe nothing else gets through meanwhile. Says how late.
+    fn ambush(&mut self, settings: &Settings, there_at: Duration, who: usize) -> Duration {
+        self.trace.add("ambushes");
+        if !self.dice.one_in(3) {
+            self.machines[who].ambush = Some((there_at, self.dice.span(5_000, 35_000)));
+            return Duration::ZERO;
+        }
+        let share = 0.3 + self.dice.share() * 0.69;
+        let late = settings.call.div_f64(settings.rates[who]).mul_f64(share);
+        if self.dice.one_in(2) {
+            let cut = *self.dice.of(&[Cut::Refuses, Cut::LosesRequests]);
+            self.machines[who].cut = Some((there_at + late + self.dice.span(1_000, 15_000), cut));
+        }
+        late
     }
 
     fn spell(&mut self, now: Duration, who: usize) {
