@@ -9,6 +9,8 @@ mod answer;
 mod api;
 pub mod body;
 mod files;
+mod heads;
+mod hot;
 mod measure;
 mod packages;
 pub(crate) mod page;
@@ -31,6 +33,7 @@ use tokio::net::TcpListener;
 pub use access::Access;
 use answer::{failure, problem};
 pub use api::{LeadDocument, StatusDocument};
+pub use hot::Hot;
 pub use tls::{Tls, TlsError};
 
 use crate::clock::{Clock, Entropy};
@@ -55,6 +58,8 @@ pub struct Site {
     pub leader: Option<Arc<Leader>>,
     /// The door for bundles.
     pub intake: Intake,
+    /// Answers that are kept in memory.
+    pub hot: Hot,
     /// The metrics.
     pub metrics: Metrics,
     /// Time.
@@ -136,7 +141,8 @@ impl Door {
 /// Serves until the workers are told to stop; requests that run are finished, unless that takes long.
 pub fn serve(door: Door, site: Arc<Site>, workers: &Workers) {
     let clock = site.clock.clone();
-    server::spawn(door.listener, door.tls, router(site, door.access), clock, workers);
+    let quick = files::quick(Arc::clone(&site));
+    server::spawn(door.listener, door.tls, (router(site, door.access), quick), clock, workers);
 }
 
 /// All routes.
@@ -150,7 +156,7 @@ pub fn router(site: Arc<Site>, access: Access) -> Router {
         .route("/readyz", get(api::ready))
         .route("/metrics", get(metrics))
         .route("/repo", get(files::repo))
-        .route("/resource/{coordinate}/{digest}/{name}", get(files::resource))
+        .route(files::RESOURCE, get(files::resource))
         .route("/api/v1/plan", get(api::plan))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/reconcile", post(requests::reconcile))

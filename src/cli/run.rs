@@ -158,6 +158,7 @@ async fn start(
         controller,
         leader: Some(Arc::clone(&leader)),
         intake: Intake::new(Arc::clone(&storage), spool, clock.clone()),
+        hot: crate::http::Hot::default(),
         metrics,
         clock: clock.clone(),
         entropy: Entropy::system(),

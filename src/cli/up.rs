@@ -175,6 +175,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         controller: Some(Arc::clone(&controller)),
         leader: Some(Arc::clone(&leader)),
         intake: Intake::new(Arc::clone(&storage), spool, clock.clone()),
+        hot: crate::http::Hot::default(),
         metrics,
         clock: clock.clone(),
         entropy: Entropy::system(),

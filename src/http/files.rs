@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::hot::{self, Kept};
+use super::server::Quick;
 use super::{Site, failure, problem};
 use crate::registry::repo::{media_type, negotiate};
 use crate::registry::resource::{ResourcePath, Wanted, entity_tag, matches_none, repr_digest, wanted};
@@ -64,13 +66,41 @@ fn accepts_gzip(header: Option<&str>) -> bool {
     })
 }
 
+/// The route of resources.
+pub(super) const RESOURCE: &str = "/resource/{coordinate}/{digest}/{name}";
+
+/// What makes a GET ask for less than the whole.
+const PARTIAL: [HeaderName; 3] = [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH];
+
+/// Answers from memory what it can, and measures that as the route would. Reading is for everybody, so that nothing
+/// is left out by coming before the routes.
+pub(super) fn quick(site: Arc<Site>) -> Arc<Quick> {
+    let measured = site.metrics.http_route(RESOURCE, StatusCode::OK.as_u16());
+    Arc::new(move |request| {
+        let path = request.uri().path();
+        let headers = request.headers();
+        if request.method() != Method::GET
+            || !path.starts_with("/resource/")
+            || PARTIAL.iter().any(|name| headers.contains_key(name))
+        {
+            return None;
+        }
+        let begun = site.clock.boot();
+        let response = site.hot.answer(path, &site.storage.catalog, begun)?;
+        measured.answered(site.clock.boot().saturating_sub(begun));
+        Some(response)
+    })
+}
+
 /// `GET /resource/<coordinate>/<digest>/<file name>`.
 pub(super) async fn resource(
     State(site): State<Arc<Site>>,
     path: Result<Path<(String, String, String)>, PathRejection>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let seq = site.storage.catalog.seq();
     // What is not even text names nothing.
     let Ok(Path((coordinate, digest, name))) = path else { return missing() };
     let Some(path) = ResourcePath::parse(&coordinate, &digest, &name) else { return missing() };
@@ -116,6 +146,20 @@ pub(super) async fn resource(
     if method == Method::HEAD {
         return match site.storage.whole(&path.digest) {
             Ok(_) => finish(base.body(Body::empty())),
+            Err(error) => failure(error.class(), error.label(), &error),
+        };
+    }
+    if part.is_none() && blob.size <= hot::LARGEST {
+        let media_type = member.media_type.clone();
+        let since = site.clock.boot();
+        return match site.storage.read_all(&path.digest, hot::LARGEST).await {
+            Ok(bytes) => {
+                let response = finish(base.body(Body::from(bytes.clone())));
+                let headers = response.headers().clone();
+                let (seq, used) = (seq.into(), false.into());
+                site.hot.keep(uri.path(), Kept { path, blob, media_type, headers, bytes, since, seq, used });
+                response
+            }
             Err(error) => failure(error.class(), error.label(), &error),
         };
     }

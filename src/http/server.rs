@@ -12,18 +12,20 @@
 //! | an answer that nobody takes | [`UNREAD`] |
 //! | what is running when the server stops | [`GRACE`] |
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use axum::serve::Listener;
+use futures::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +33,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::heads::Heads;
 use super::stall::Stalling;
 use super::tls::Tls;
 use crate::clock::Clock;
@@ -51,9 +54,13 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long requests that run may take to end once the server stops. Less than what `up` waits for its workers.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What can be answered at once, before any route is looked for.
+pub(super) type Quick = dyn Fn(&hyper::Request<Incoming>) -> Option<Response> + Send + Sync;
+
 /// What all connections share.
 struct Server {
     router: Router,
+    quick: Arc<Quick>,
     tls: Option<Arc<Tls>>,
     clock: Clock,
     stop: CancellationToken,
@@ -64,11 +71,11 @@ struct Server {
 pub(super) fn spawn(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    router: Router,
+    (router, quick): (Router, Arc<Quick>),
     clock: Clock,
     workers: &Workers,
 ) {
-    let server = Arc::new(Server { router, tls, clock, stop: workers.stop_signal() });
+    let server = Arc::new(Server { router, quick, tls, clock, stop: workers.stop_signal() });
     workers.spawn("http", accept(listener, server, CONNECTIONS, workers.clone()));
 }
 
@@ -116,13 +123,19 @@ impl Server {
     /// HTTP over one connection, until one of both sides has enough.
     async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: SocketAddr) {
         let router = TowerToHyperService::new(self.router.clone());
+        let quick = Arc::clone(&self.quick);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            if let Some(response) = quick(&request) {
+                return Either::Left(ready(Ok(response)));
+            }
             request.extensions_mut().insert(ConnectInfo(peer));
             // Boxed, because only what can be moved can be taken apart at its end.
-            Box::pin(router.call(request))
+            Either::Right(Box::pin(router.call(request)))
         });
+        // Of its own, so that asking it does not bring all connections together at one lock.
+        let stop = self.stop.child_token();
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_header_size(HEAD_BYTES);
+        builder.timer(Heads::default()).header_read_timeout(HEAD).max_header_size(HEAD_BYTES);
         let mut connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => match ended {
@@ -130,7 +143,7 @@ impl Server {
                 // A head that cannot be read was answered, too.
                 _ => self.part(connection.into_parts().io.into_inner()).await,
             },
-            () = self.stop.cancelled() => {
+            () = stop.cancelled() => {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
                 if self.clock.timeout(GRACE, connection).await.is_err() {
                     info!(%peer, "a request that was still running is cut off");

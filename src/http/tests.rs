@@ -57,6 +57,7 @@ async fn door(access: Access) -> Door {
         controller: None,
         leader: None,
         entropy: Entropy::seeded(2),
+        hot: Hot::default(),
         metrics: Metrics::new().unwrap(),
         clock,
     });

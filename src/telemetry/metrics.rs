@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::TelemetryError;
@@ -72,6 +73,20 @@ metrics! {
     storage_writing: IntGaugeVec ["state"] "1 for whether this instance may write to the store (open, unproven, refused, singleWriter).";
     source_last_success_timestamp_seconds: GaugeVec ["source"] "When the source was last read in full, in seconds since 1970.";
     units: IntGaugeVec ["kind", "condition", "status"] "Units by kind, condition (Ready, Reconciling, Stalled) and its status (True, False, Unknown).";
+}
+
+/// The counters of one route and one code.
+pub struct RouteMetrics {
+    total: IntCounter,
+    took: Histogram,
+}
+
+impl RouteMetrics {
+    /// Counts a request that was answered.
+    pub fn answered(&self, took: Duration) {
+        self.total.inc();
+        self.took.observe(took.as_secs_f64());
+    }
 }
 
 /// How a metric of a kind is made.
@@ -191,6 +206,15 @@ impl Metrics {
     pub fn http_request(&self, route: &str, code: u16, took: Duration) {
         self.http_request_total.with_label_values(&[route, &code.to_string()]).inc();
         self.http_request_duration_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// What [`Metrics::http_request`] counts with, looked up once for a route and a code that come often.
+    #[must_use]
+    pub fn http_route(&self, route: &str, code: u16) -> RouteMetrics {
+        RouteMetrics {
+            total: self.http_request_total.with_label_values(&[route, &code.to_string()]),
+            took: self.http_request_duration_seconds.with_label_values(&[route]),
+        }
     }
 
     /// Counts a request to Marathon; no code where no answer came.

@@ -44,6 +44,7 @@ async fn door() -> Door {
         storage,
         leader: None,
         entropy: Entropy::seeded(2),
+        hot: Hot::default(),
         metrics: Metrics::new().unwrap(),
         clock,
     });

@@ -16,7 +16,13 @@ struct Running {
 async fn start(router: Router, tls: Option<Arc<Tls>>, most: usize) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, workers) = (listener.local_addr().unwrap(), Workers::new());
-    let server = Server { router, tls, clock: Clock::system(), stop: workers.stop_signal() };
+    let server = Server {
+        router,
+        quick: Arc::new(|_| None),
+        tls,
+        clock: Clock::system(),
+        stop: workers.stop_signal(),
+    };
     workers.spawn("http", accept(listener, Arc::new(server), most, workers.clone()));
     Running { address, workers }
 }
