@@ -49,6 +49,8 @@ const HEAD: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
 /// How long a client may take nothing of an answer.
 const UNREAD: Duration = Duration::from_secs(60);
+/// How much of an answer may wait to be sent before more of it is read; one more piece comes on top of it.
+const UNSENT: usize = 256 * 1024;
 /// How long a client that was answered early may go on sending before it is cut off.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long requests that run may take to end once the server stops. Less than what `up` waits for its workers.
@@ -136,6 +138,7 @@ impl Server {
         let stop = self.stop.child_token();
         let mut builder = http1::Builder::new();
         builder.timer(Heads::default()).header_read_timeout(HEAD).max_header_size(HEAD_BYTES);
+        builder.max_buf_size(UNSENT);
         let mut connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::select! {
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => match ended {

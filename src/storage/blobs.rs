@@ -9,6 +9,7 @@
 //! day ([`verified`]). Blobs above one chunk have a list of their chunks' digests beside them, whose own
 //! digest stands in the catalog: whoever alters blob and list together is found out too.
 
+mod buffers;
 mod parts;
 mod read;
 mod verified;

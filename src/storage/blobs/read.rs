@@ -1,11 +1,13 @@
 //! Reading ranges: whole chunks are read and verified, only the asked bytes are handed out.
 //!
 //! Files are read in large pieces on blocking threads: the store's own stream reads 8 KiB per hop and is
-//! about twenty times slower. A stream over a network that breaks, stalls or brings wrong bytes is opened again
+//! about twenty times slower. What was verified before and lies in the kernel's memory is read without the hop to
+//! another thread, which costs more than the reading. A stream over a network that breaks, stalls or brings wrong bytes is opened again
 //! at the last verified chunk. The first piece is verified before the stream is returned, so that a caller can
 //! still answer with an error.
 
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
+use rustix::io::ReadWriteFlags;
 
+use super::buffers::Buffers;
 use super::verified::Identity;
 use super::{Blob, BlobError, Blobs, CHUNK, DIGEST_LENGTH, delays, may_pass};
 use crate::model::Digest;
@@ -23,7 +27,10 @@ use crate::storage::calls::CallError;
 
 /// How many bytes of a file are read, verified and handed out at a time; the memory of one reader. A multiple
 /// of [`CHUNK`].
-const FILE_PIECE: u64 = 2 * CHUNK;
+const FILE_PIECE: u64 = CHUNK;
+
+/// After how many pieces that were read without waiting others get their turn.
+const TURN: u32 = 16;
 
 /// The same of a stream, which is being filled while the piece before is still on its way out.
 const STREAM_PIECE: u64 = CHUNK;
@@ -81,6 +88,8 @@ impl Blobs {
             wanted,
             left: aligned,
             source: None,
+            buffers: Buffers::new(to_usize(FILE_PIECE.min(blob.size))),
+            turn: 0,
             failures: 0,
             damages: 0,
         })
@@ -148,6 +157,10 @@ struct Reader {
     left: Range<u64>,
     /// None before the first piece and after a failure.
     source: Option<Source>,
+    /// Of files' pieces.
+    buffers: Buffers,
+    /// How many pieces were read without waiting since others had their turn.
+    turn: u32,
     /// Since the last verified piece.
     failures: u32,
     damages: u32,
@@ -193,11 +206,19 @@ impl Reader {
     }
 
     async fn piece(&mut self) -> Result<Bytes, BlobError> {
+        if let Some(piece) = self.piece_at_hand() {
+            self.turn += 1;
+            if self.turn >= TURN {
+                self.turn = 0;
+                tokio::task::yield_now().await;
+            }
+            return Ok(piece);
+        }
         let source = match &mut self.source {
             Some(source) => source,
             closed => closed.insert(self.blobs.source(&self.blob, self.left.clone()).await?),
         };
-        let next = source.next(&self.blobs, &self.blob, &self.chunks, self.left.clone());
+        let next = source.next(&self.blobs, &self.blob, &self.chunks, self.left.clone(), &self.buffers);
         match self.blobs.calls.clock.timeout(PIECE_LIMIT, next).await {
             Ok(piece) => piece,
             Err(source) => {
@@ -205,6 +226,25 @@ impl Reader {
                 Err(BlobError::Read(CallError::Late { action: "read", key, source }))
             }
         }
+    }
+}
+
+impl Reader {
+    /// The next piece, where it was verified before and can be read without waiting for any disk. File systems over a
+    /// network do not offer that.
+    fn piece_at_hand(&self) -> Option<Bytes> {
+        let Some(Source::File(file)) = &self.source else { return None };
+        let length = to_usize((self.left.end - self.left.start).min(FILE_PIECE));
+        let known = self.blobs.verified.whose(
+            &self.blob,
+            indexes(self.left.start, length),
+            &self.blobs.calls.clock,
+        )?;
+        let mut buffer = self.buffers.take();
+        let mut into = [IoSliceMut::new(buffer.first(length))];
+        let read = rustix::io::preadv2(file, &mut into, self.left.start, ReadWriteFlags::NOWAIT).ok()?;
+        // Whoever is the same after the reading was so during it.
+        (read == length && Identity::of(file).ok()? == known).then(|| buffer.freeze(length))
     }
 }
 
@@ -229,14 +269,15 @@ impl Source {
         blob: &Blob,
         chunks: &Chunks,
         left: Range<u64>,
+        buffers: &Buffers,
     ) -> Result<Bytes, BlobError> {
-        let of = |piece: u64| usize::try_from((left.end - left.start).min(piece)).unwrap_or(usize::MAX);
+        let of = |piece: u64| to_usize((left.end - left.start).min(piece));
         match self {
             Self::File(file) => {
                 let (file, blobs, blob, chunks) = (Arc::clone(file), blobs.clone(), *blob, chunks.clone());
-                let length = of(FILE_PIECE);
+                let (length, buffers) = (of(FILE_PIECE), buffers.clone());
                 let read = tokio::task::spawn_blocking(move || {
-                    read_file(&file, &blobs, &blob, &chunks, left.start, length)
+                    read_file(&file, &blobs, &blob, &chunks, left.start, length, &buffers)
                 });
                 read.await.map_err(BlobError::Interrupted)?
             }
@@ -268,17 +309,28 @@ fn read_file(
     chunks: &Chunks,
     offset: u64,
     length: usize,
+    buffers: &Buffers,
 ) -> Result<Bytes, BlobError> {
     let (verified, clock) = (&blobs.verified, &blobs.calls.clock);
-    let indexes = offset / CHUNK..(offset + length as u64).div_ceil(CHUNK);
+    let indexes = indexes(offset, length);
     let before = Identity::of(file).map_err(BlobError::ReadFile)?;
     let known = verified.has(blob, before, indexes.clone(), clock);
-    let mut piece = vec![0; length];
-    file.read_exact_at(&mut piece, offset).map_err(BlobError::ReadFile)?;
+    let mut buffer = buffers.take();
+    let piece = buffer.first(length);
+    file.read_exact_at(piece, offset).map_err(BlobError::ReadFile)?;
     if known && Identity::of(file).is_ok_and(|after| after == before) {
-        return Ok(piece.into());
+        return Ok(buffer.freeze(length));
     }
-    chunks.verify(offset, &piece)?;
+    chunks.verify(offset, piece)?;
     verified.note(blob, before, indexes, clock);
-    Ok(piece.into())
+    Ok(buffer.freeze(length))
+}
+
+/// The numbers of the chunks of which a piece holds something.
+fn indexes(offset: u64, length: usize) -> Range<u64> {
+    offset / CHUNK..(offset + length as u64).div_ceil(CHUNK)
+}
+
+fn to_usize(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }

@@ -79,24 +79,27 @@ struct Entry {
 }
 
 impl Entry {
-    fn holds(&self, identity: Identity, now: Duration) -> bool {
-        self.identity == identity && now.saturating_sub(self.since) < TRUST
+    fn is_recent(&self, now: Duration) -> bool {
+        now.saturating_sub(self.since) < TRUST
     }
 }
 
 impl Verified {
     /// Whether all of these chunks of this very file were verified lately.
     pub(super) fn has(&self, blob: &Blob, identity: Identity, chunks: Range<u64>, clock: &Clock) -> bool {
+        self.whose(blob, chunks, clock) == Some(identity)
+    }
+
+    /// The file of which all of these chunks were verified lately.
+    pub(super) fn whose(&self, blob: &Blob, mut chunks: Range<u64>, clock: &Clock) -> Option<Identity> {
         let held = self.held();
-        let entry = held.blobs.get(&(blob.digest, blob.key));
-        let entry = entry.filter(|entry| entry.holds(identity, clock.boot()));
-        entry.is_some_and(|entry| {
-            let mut chunks = chunks;
-            chunks.all(|chunk| {
+        let entry = held.blobs.get(&(blob.digest, blob.key))?;
+        let all = entry.is_recent(clock.boot())
+            && chunks.all(|chunk| {
                 let (word, bit) = place(chunk);
                 entry.bits.get(word).is_some_and(|bits| bits & bit != 0)
-            })
-        })
+            });
+        all.then_some(entry.identity)
     }
 
     /// Remembers chunks. The identity is the file's from before they were read.
@@ -113,7 +116,7 @@ impl Verified {
             held.bytes += ENTRY;
             Entry { identity, since: now, bits: Vec::new() }
         });
-        if !entry.holds(identity, now) {
+        if entry.identity != identity || !entry.is_recent(now) {
             (entry.identity, entry.since) = (identity, now);
             entry.bits.fill(0);
         }
