@@ -76,10 +76,9 @@ const PARTIAL: [HeaderName; 3] = [header::RANGE, header::IF_RANGE, header::IF_NO
 /// is left out by coming before the routes.
 pub(super) fn quick(site: Arc<Site>) -> Arc<Quick> {
     let measured = site.metrics.http_route(RESOURCE, StatusCode::OK.as_u16());
-    Arc::new(move |request| {
-        let path = request.uri().path();
-        let headers = request.headers();
-        if request.method() != Method::GET
+    Arc::new(move |method, uri, headers| {
+        let path = uri.path();
+        if *method != Method::GET
             || !path.starts_with("/resource/")
             || PARTIAL.iter().any(|name| headers.contains_key(name))
         {

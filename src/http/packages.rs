@@ -147,4 +147,4 @@ fn missing(message: &str) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

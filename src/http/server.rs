@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use axum::serve::Listener;
 use futures::future::Either;
@@ -57,7 +58,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What can be answered at once, before any route is looked for.
-pub(super) type Quick = dyn Fn(&hyper::Request<Incoming>) -> Option<Response> + Send + Sync;
+pub(super) type Quick = dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Response> + Send + Sync;
 
 /// What all connections share.
 struct Server {
@@ -127,7 +128,7 @@ impl Server {
         let router = TowerToHyperService::new(self.router.clone());
         let quick = Arc::clone(&self.quick);
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            if let Some(response) = quick(&request) {
+            if let Some(response) = quick(request.method(), request.uri(), request.headers()) {
                 return Either::Left(ready(Ok(response)));
             }
             request.extensions_mut().insert(ConnectInfo(peer));

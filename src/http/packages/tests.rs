@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 
 use super::*;
 use crate::clock::{Clock, Entropy};
-use crate::http::{Access, router};
+use crate::http::{Access, Hot, router};
 use crate::model::{UnitId, UnitStatus};
 use crate::registry::intake::Intake;
 use crate::registry::intake::tests::bundle;
@@ -24,13 +24,13 @@ use crate::workers::Workers;
 
 const ALL: &str = "/api/v1/packages";
 
-struct Door {
+pub(in crate::http) struct Door {
     service: TowerToHyperService<Router>,
-    site: Arc<Site>,
-    folder: tempfile::TempDir,
+    pub(in crate::http) site: Arc<Site>,
+    pub(in crate::http) folder: tempfile::TempDir,
 }
 
-async fn door() -> Door {
+pub(in crate::http) async fn door() -> Door {
     let folder = tempfile::tempdir().unwrap();
     let (clock, entropy) = (Clock::system(), Entropy::seeded(1));
     let path = folder.path().join("storage");
@@ -53,7 +53,7 @@ async fn door() -> Door {
 }
 
 /// Status, headers and body of an answer.
-type Answer = (u16, HeaderMap, Bytes);
+pub(in crate::http) type Answer = (u16, HeaderMap, Bytes);
 
 fn json_of(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.2).unwrap()
@@ -69,13 +69,13 @@ impl Door {
         (status, headers, axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap())
     }
 
-    async fn ask(&self, method: Method, path: &str) -> Answer {
+    pub(in crate::http) async fn ask(&self, method: Method, path: &str) -> Answer {
         let mut request = Request::new(Body::empty());
         (*request.method_mut(), *request.uri_mut()) = (method, path.parse().unwrap());
         self.send(request, "127.0.0.1:1").await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(in crate::http) async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path).await
     }
 
@@ -88,7 +88,7 @@ impl Door {
         self.send(request, "127.0.0.1:1").await
     }
 
-    async fn post(&self, bytes: &[u8]) -> Answer {
+    pub(in crate::http) async fn post(&self, bytes: &[u8]) -> Answer {
         self.post_body(Body::from(bytes.to_vec()), Some(bytes.len() as u64)).await
     }
 }

@@ -18,7 +18,7 @@ async fn start(router: Router, tls: Option<Arc<Tls>>, most: usize) -> Running {
     let (address, workers) = (listener.local_addr().unwrap(), Workers::new());
     let server = Server {
         router,
-        quick: Arc::new(|_| None),
+        quick: Arc::new(|_, _, _| None),
         tls,
         clock: Clock::system(),
         stop: workers.stop_signal(),

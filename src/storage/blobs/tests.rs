@@ -431,6 +431,33 @@ async fn a_chunk_that_is_known_is_not_hashed() {
     assert!(matches!(range(&blobs, &blob, 0..blob.size).await, Err(BlobError::Damaged { .. })));
 }
 
+#[tokio::test]
+async fn a_verified_file_that_changes_while_it_is_read_is_found_out() {
+    let (directory, mut blobs) = in_directory();
+    blobs.calls.clock = Clock::fixed(4_000_000_000_000);
+    let good = noise(1_300_000, 5);
+    let blob = blobs.put_bytes(&good, 0).await.unwrap();
+    let path = directory.path().join(blob.path().to_string());
+    range(&blobs, &blob, 0..blob.size).await.unwrap();
+    for (from, to) in [(0, 1_300_000), (262_143, 262_145), (600_000, 1_299_999), (1_299_999, 1_300_000)] {
+        assert_eq!(range(&blobs, &blob, from as u64..to as u64).await.unwrap(), good[from..to]);
+    }
+    let mut pieces = blobs.read(&blob, 0..blob.size).await.unwrap();
+    let mut read = pieces.next().await.unwrap().unwrap().to_vec();
+    read.extend_from_slice(&pieces.next().await.unwrap().unwrap());
+    flip(&path, 1_299_000);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let mut ended = None;
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(piece) => read.extend_from_slice(&piece),
+            Err(error) => ended = Some(error),
+        }
+    }
+    assert!(matches!(ended, Some(BlobError::Damaged { .. })), "{ended:?}");
+    assert!(read.len() > 700_000 && good.starts_with(&read), "{}", read.len());
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_uploads_share_little_memory_and_all_end() {
     let mut blobs = far(Arc::new(InMemory::new()));
