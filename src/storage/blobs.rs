@@ -6,8 +6,9 @@
 //!
 //! Bytes are verified twice: digest and length before a write is completed, and every 256 KiB chunk before
 //! it is handed out. From a bucket that is done on every read; from a file again when it changed or after a
-//! day ([`verified`]). Blobs above one chunk have a list of their chunks' digests beside them, whose own
-//! digest stands in the catalog: whoever alters blob and list together is found out too.
+//! day ([`verified`]). Small ones that were verified may be handed out from memory for as long. Blobs above one
+//! chunk have a list of their chunks' digests beside them, whose own digest stands in the catalog: whoever alters
+//! blob and list together is found out too.
 
 mod buffers;
 mod parts;
