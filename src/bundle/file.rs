@@ -21,6 +21,7 @@
 //! The form of DC/OS 1.9 (`metadata.json` and a `manifest.json` that only says who built it) embeds nothing; it
 //! is taken where all resources are URLs.
 
+mod arrival;
 mod content;
 mod directory;
 mod end;
@@ -46,6 +47,7 @@ use self::read::Source;
 use super::{BundleError, MemberReader};
 use crate::model::{Digest, Member, PackageContent};
 
+pub use arrival::{Arrival, Part};
 pub use error::BundleFileError;
 pub use write::{WriteBundleError, write};
 

@@ -1,4 +1,5 @@
-//! Taking in bundles: gathered in a temporary file, checked as a whole, published.
+//! Taking in bundles: gathered in a temporary file, checked as a whole, published. Where the storage is a disk of this
+//! machine, long members of a body are written where they stay while they arrive ([`gather`]).
 //!
 //! A bundle comes as one body ([`Intake::receive`]) or piece by piece through any instance
 //! ([`Intake::uploads`], [`Intake::finish`]). Nothing of it is visible before it is whole, and nothing of its size
@@ -18,14 +19,18 @@ use crate::bundle::file::{BundleFile, BundleFileError, BundleLimits};
 use crate::clock::{Clock, DeadlinePassed};
 use crate::model::{Coordinate, ErrorClass, Member};
 use crate::storage::Storage;
-use crate::storage::blobs::BlobError;
+use crate::storage::blobs::{Arriving, BlobError};
 use crate::storage::catalog::CatalogRejection;
 use crate::storage::local::LocalError;
-use crate::storage::publish::{PublishError, Published, ReleaseVersion, publish};
+use crate::storage::publish::{PublishError, Published, ReleaseVersion, publish_arrived};
 use crate::storage::records::CommitError;
 use crate::storage::spool::{Spool, SpoolError, SpoolFile};
 use crate::storage::uploads::{Outcome, UploadError, UploadId, UploadLimits, Uploads};
 use crate::telemetry::chain;
+
+mod gather;
+
+use gather::Gathering;
 
 /// How many bundles come in at a time.
 const PLACES: usize = 16;
@@ -60,6 +65,9 @@ pub enum IntakeError {
     /// It could not be gathered.
     #[error("the bundle cannot be gathered")]
     Spool(#[from] SpoolError),
+    /// A member could not be stored on its way in.
+    #[error("the bundle's files cannot be stored")]
+    Store(#[from] BlobError),
     /// It is no bundle.
     #[error(transparent)]
     Bundle(#[from] BundleFileError),
@@ -85,6 +93,7 @@ impl IntakeError {
             Self::Crowded(_) | Self::Body(_) | Self::Late(_) | Self::Interrupted(_) => ErrorClass::Retry,
             Self::Storage(error) => error.class(),
             Self::Spool(error) => error.class(),
+            Self::Store(error) => error.class(),
             Self::Bundle(error) => error.class(),
             Self::Publish(error) => error.class(),
             Self::Upload(error) => error.class(),
@@ -99,6 +108,7 @@ impl IntakeError {
             Self::Storage(error) => error.label(),
             Self::Body(_) => "BodyBroken",
             Self::Spool(error) => error.label(),
+            Self::Store(error) => error.label(),
             Self::Bundle(error) => error.label(),
             Self::Late(_) => "BundleLate",
             Self::Interrupted(_) => "Interrupted",
@@ -185,12 +195,13 @@ impl Intake {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let _place = self.enter().await?;
-        let mut file = self.spool.begin(length).await?;
+        let mut gathering = Gathering::new(&self.storage, self.spool.begin(length).await?);
         let mut body = std::pin::pin!(body);
         while let Some(piece) = body.next().await {
-            file.write(piece.map_err(|error| IntakeError::Body(error.into()))?).await?;
+            gathering.write(piece.map_err(|error| IntakeError::Body(error.into()))?).await?;
         }
-        self.publish(file).await
+        let (file, arrived) = gathering.finish();
+        self.publish(file, arrived).await
     }
 
     /// Finishes an upload whose bytes are all there: publishes it and writes down how that ended. Any instance may,
@@ -228,7 +239,7 @@ impl Intake {
     async fn publish_upload(&self, id: UploadId, length: u64) -> Result<Taken, IntakeError> {
         let mut file = self.spool.begin(Some(length)).await?;
         self.uploads.assemble(id, &mut file).await?;
-        self.publish(file).await
+        self.publish(file, Vec::new()).await
     }
 
     async fn enter(&self) -> Result<SemaphorePermit<'_>, IntakeError> {
@@ -241,23 +252,27 @@ impl Intake {
         }
     }
 
-    async fn publish(&self, file: SpoolFile) -> Result<Taken, IntakeError> {
+    async fn publish(&self, file: SpoolFile, arrived: Vec<Arriving>) -> Result<Taken, IntakeError> {
         let (file, limits) = (file.finish().await?, self.limits);
         let opened = tokio::task::spawn_blocking(move || BundleFile::open(file, &limits));
         let opened = self.clock.timeout(OPEN_LIMIT, opened).await.map_err(IntakeError::Late)?;
         let bundle = opened.map_err(IntakeError::Interrupted)??;
         let coordinate = bundle.content().coordinate.clone();
-        let published = self.publish_bundle(&bundle).await?;
+        let published = self.publish_bundle(&bundle, arrived).await?;
         tracing::info!(%coordinate, digest = %published.digest, already = published.already, "a bundle was taken in");
         Ok(Taken { coordinate, published })
     }
 
     /// Publishes with the release version of the bundle, else with the next one that nobody has.
-    async fn publish_bundle(&self, bundle: &BundleFile) -> Result<Published, PublishError> {
+    async fn publish_bundle(
+        &self,
+        bundle: &BundleFile,
+        arrived: Vec<Arriving>,
+    ) -> Result<Published, PublishError> {
         let (content, open) = (bundle.content(), |member: &Member| bundle.open_member(member));
         let release_version =
             content.release_version.map_or(ReleaseVersion::NextFree, ReleaseVersion::Exactly);
-        publish(&self.storage, content, open, release_version).await
+        publish_arrived(&self.storage, content, open, release_version, arrived).await
     }
 }
 

@@ -10,7 +10,9 @@
 //! chunk have a list of their chunks' digests beside them, whose own digest stands in the catalog: whoever alters
 //! blob and list together is found out too.
 
+mod arriving;
 mod buffers;
+mod hashes;
 mod parts;
 mod read;
 mod verified;
@@ -34,6 +36,7 @@ use crate::clock::{DeadlinePassed, Entropy};
 use crate::model::{Digest, ErrorClass};
 use crate::retry::Delays;
 
+pub use arriving::Arriving;
 use verified::Verified;
 
 /// The length of a chunk in bytes; the last one of a blob may be shorter.

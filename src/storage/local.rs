@@ -18,6 +18,10 @@ use rustix::io::Errno;
 use crate::clock::Clock;
 use crate::model::ErrorClass;
 
+mod store;
+
+pub use store::LocalStore;
+
 /// How often a lock that somebody holds is tried.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -186,7 +190,7 @@ pub(super) async fn open(
     path: &Path,
     wait: Duration,
     clock: &Clock,
-) -> Result<(LocalFileSystem, DirectoryLock), LocalError> {
+) -> Result<(LocalStore, DirectoryLock), LocalError> {
     let file = blocking(path, |path| {
         inspect(path)?;
         create(path)?;
@@ -204,13 +208,14 @@ pub(super) async fn open(
 }
 
 /// Opens a directory for reading, beside whoever writes to it.
-pub(super) async fn open_read_only(path: &Path) -> Result<LocalFileSystem, LocalError> {
+pub(super) async fn open_read_only(path: &Path) -> Result<LocalStore, LocalError> {
     let ours = blocking(path, inspect).await?;
     if ours { store(path) } else { Err(LocalError::Absent { path: path.to_owned() }) }
 }
 
-pub(super) fn store(path: &Path) -> Result<LocalFileSystem, LocalError> {
-    LocalFileSystem::new_with_prefix(path).map(|store| store.with_fsync(true)).map_err(LocalError::Store)
+pub(super) fn store(path: &Path) -> Result<LocalStore, LocalError> {
+    let store = LocalFileSystem::new_with_prefix(path).map_err(LocalError::Store)?;
+    Ok(LocalStore(store.with_fsync(true)))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -254,7 +259,7 @@ pub(super) fn inspect(path: &Path) -> Result<bool, LocalError> {
 }
 
 /// How many staging files lie in a registry's storage.
-pub(super) fn count_staging(path: &Path) -> Result<u64, LocalError> {
+pub(crate) fn count_staging(path: &Path) -> Result<u64, LocalError> {
     let (mut folders, mut found) = (vec![path.join("v1")], 0);
     while let Some(folder) = folders.pop() {
         let failed = |error| LocalError::io("list", &folder, error);

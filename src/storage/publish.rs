@@ -6,11 +6,17 @@
 //!
 //! Publishing a package that is there heals it: damaged copies among its bytes are replaced by new ones.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Mutex;
+
+use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
 
 use super::Storage;
-use super::blobs::BlobError;
+use super::blobs::{Arriving, Blob, BlobError};
 use super::catalog::{CatalogOperation, CatalogRejection, CatalogState, NewBlob, Publication};
 use super::records::{CommitError, LogError};
 use crate::model::{Coordinate, Digest, ErrorClass, Member, PackageContent};
@@ -171,7 +177,27 @@ pub async fn publish<'a, F>(
 where
     F: Fn(&Member) -> BoxFuture<'a, std::io::Result<MemberReader>> + Sync,
 {
-    let mut work = Work { storage, content, open, digest: content.digest(), put: Vec::new() };
+    publish_arrived(storage, content, open, release_version, Vec::new()).await
+}
+
+/// Publishes as [`publish`] does, with members that are in the storage already but for their last step. For them,
+/// `open` is not asked. What is not needed of them is dropped.
+///
+/// # Errors
+/// [`PublishError`]; nothing is visible then, unless the outcome of the last step is unknown.
+pub async fn publish_arrived<'a, F>(
+    storage: &Storage,
+    content: &PackageContent,
+    open: F,
+    release_version: ReleaseVersion,
+    arrived: Vec<Arriving>,
+) -> Result<Published, PublishError>
+where
+    F: Fn(&Member) -> BoxFuture<'a, std::io::Result<MemberReader>> + Sync,
+{
+    let arrived = Mutex::new(arrived.into_iter().map(|arrived| (arrived.digest(), arrived)).collect());
+    let (digest, put, kept) = (content.digest(), Vec::new(), Vec::new());
+    let mut work = Work { storage, content, open, digest, put, arrived, kept };
     let mut tries = 1;
     loop {
         // Much is held on the way; whoever waits holds a pointer.
@@ -217,6 +243,10 @@ struct Work<'w, F> {
     digest: Digest,
     /// What was put so far.
     put: Vec<NewBlob>,
+    /// Members that need only be finished. Never locked: without it, this could not be shared between threads.
+    arrived: Mutex<BTreeMap<Digest, Arriving>>,
+    /// Those that were.
+    kept: Vec<Blob>,
 }
 
 impl<'a, F> Work<'_, F>
@@ -338,16 +368,37 @@ where
             if self.has(state, &member.digest) {
                 continue;
             }
-            let mut reader = (self.open)(member).await.map_err(|source| PublishError::Open {
-                coordinate: self.content.coordinate.clone(),
-                role: member.role.clone(),
-                source,
-            })?;
-            let put = self.storage.blobs.put(&mut *reader, member.digest, member.size, start).await;
-            let blob = put.map_err(|source| self.not_stored(&member.role, source))?;
+            let arrived = self.arrived.get_mut().ok().and_then(|arrived| arrived.remove(&member.digest));
+            let blob = match arrived {
+                Some(arrived) => {
+                    let finished = arrived.finish().await;
+                    let blob = finished.map_err(|source| self.not_stored(&member.role, source))?;
+                    self.kept.push(blob);
+                    blob
+                }
+                None => self.bring(member, start).await?,
+            };
             self.put.push(NewBlob::new(&blob, &member.media_type));
         }
         Ok(())
+    }
+
+    async fn bring(&self, member: &Member, start: u64) -> Result<Blob, PublishError> {
+        let failed = |source| PublishError::Open {
+            coordinate: self.content.coordinate.clone(),
+            role: member.role.clone(),
+            source,
+        };
+        // What was finished and counts no more lies there still, or is being deleted: then it has to be sent again.
+        let mut reader = match self.kept.iter().find(|kept| kept.digest == member.digest) {
+            Some(kept) => {
+                let pieces = self.storage.blobs.read(kept, 0..kept.size).await.map_err(io::Error::other);
+                Box::new(StreamReader::new(pieces.map_err(failed)?.map_err(io::Error::other)))
+            }
+            None => (self.open)(member).await.map_err(failed)?,
+        };
+        let put = self.storage.blobs.put(&mut *reader, member.digest, member.size, start).await;
+        put.map_err(|source| self.not_stored(&member.role, source))
     }
 
     /// Whether bytes need not be brought. A copy that is damaged counts for nothing.

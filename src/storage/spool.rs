@@ -9,7 +9,7 @@
 //! Pieces are written in batches on blocking threads while the next batch comes in, without being copied.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, IoSlice, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -264,6 +264,28 @@ impl SpoolFile {
         if self.size >= BATCH || self.pending.len() >= MOST_PIECES { self.flush().await } else { Ok(()) }
     }
 
+    /// Leaves a hole where bytes belong that are kept elsewhere; zeros are read there. Their room counts as used, as if
+    /// they had been written.
+    ///
+    /// # Errors
+    /// As [`SpoolFile::write`].
+    pub async fn skip(&mut self, length: u64) -> Result<(), SpoolError> {
+        self.flush().await?;
+        self.settle().await?;
+        if self.promise.written.saturating_add(length) > self.promise.allowed {
+            self.promise.grow(length.max(STRIDE)).await?;
+        }
+        self.promise.wrote(length);
+        let file = Arc::clone(&self.file);
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let mut file = &*file;
+            let end = file.stream_position()?.saturating_add(length);
+            file.set_len(end)?;
+            file.seek(SeekFrom::Start(end)).map(drop)
+        }));
+        Ok(())
+    }
+
     /// Waits for all bytes; the file stands at no particular place.
     ///
     /// # Errors
@@ -281,6 +303,9 @@ impl SpoolFile {
     /// Begins to write what is pending, once the batch before is written.
     async fn flush(&mut self) -> Result<(), SpoolError> {
         self.settle().await?;
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         let (file, pieces) = (Arc::clone(&self.file), std::mem::take(&mut self.pending));
         self.size = 0;
         self.writing = Some(tokio::task::spawn_blocking(move || write_all(&file, &pieces)));
@@ -354,6 +379,25 @@ mod tests {
         file.finish().await.unwrap();
         assert_eq!(names(directory.path()), [held.as_str()]);
         assert_eq!(std::fs::read(directory.path().join(&held)).unwrap(), b"x");
+    }
+
+    #[tokio::test]
+    async fn a_hole_keeps_its_place_and_its_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path(), None, Clock::system()).await.unwrap();
+        for length in [None, Some(9_000_008)] {
+            let mut file = spool.begin(length).await.unwrap();
+            file.write(Bytes::from_static(b"left")).await.unwrap();
+            file.skip(5_000_000).await.unwrap();
+            file.write(Bytes::from_static(b"right")).await.unwrap();
+            file.skip(3_999_999).await.unwrap();
+            let file = file.finish().await.unwrap();
+            let mut found = vec![0; 9_000_008];
+            file.read_exact_at(&mut found, 0).unwrap();
+            assert!(found.starts_with(b"left\0") && found[5_000_003..].starts_with(b"\0right\0"));
+            assert_eq!(file.metadata().unwrap().len(), 9_000_008);
+        }
+        assert_eq!(spool.0.promised.load(Ordering::SeqCst), 0, "every promise was given back");
     }
 
     #[tokio::test]

@@ -11,7 +11,8 @@ use serde_json::json;
 use super::*;
 use crate::bundle::file::write;
 use crate::clock::Entropy;
-use crate::model::{Digest, PackageContent};
+use crate::model::{Digest, Epoch, PackageContent};
+use crate::storage::catalog::CatalogOperation;
 use crate::storage::faults::{Fault, FaultStore};
 use crate::storage::publish::MemberReader;
 
@@ -143,6 +144,104 @@ async fn a_body_that_breaks_off_leaves_nothing() {
     let error = here.intake.receive(None, stream::iter(pieces)).await.unwrap_err();
     assert!(!error.is_final() && error.class() == ErrorClass::Retry, "{error:?}");
     assert_eq!((here.storage.catalog.seq(), here.intake.places.available_permits()), (0, PLACES));
+}
+
+/// Where a member is written that arrived: one of the sample's is long enough for it.
+const ARRIVES: &str = "complete v1/blobs/";
+
+fn arrived(steps: &[String]) -> usize {
+    steps.iter().filter(|step| step.starts_with(ARRIVES)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_arrives_is_written_once_and_can_fail_or_die_at_every_step() {
+    let (content, bytes) = bundle("1", 1).await;
+    let count = FaultStore::new(memory());
+    let here = instance(Arc::new(count.clone()), 1).await;
+    count.hurt([]);
+    here.receive(&bytes).await.unwrap();
+    let steps = count.steps();
+    let begun = steps.iter().filter(|step| step.starts_with("begin v1/blobs/")).count();
+    assert_eq!((arrived(&steps), begun), (1, 1), "{steps:?}");
+    let deaths = [Fault::DiesBefore, Fault::DiesAfter];
+    for (step, name) in steps.iter().enumerate() {
+        for fault in deaths.into_iter().chain(Fault::SURVIVED) {
+            let (inner, when) = (memory(), format!("{fault:?} at {step}: {name}"));
+            let store = FaultStore::new(Arc::clone(&inner));
+            let here = instance(Arc::new(store.clone()), 1).await;
+            store.hurt([(step, fault)]);
+            let acknowledged = here.receive(&bytes).await.is_ok();
+            let next = instance(inner, 2).await;
+            let visible = next.storage.catalog.state().entry(&content.coordinate).is_some();
+            assert!(visible || !acknowledged, "{when}: an acknowledged package is lost");
+            if visible {
+                next.check(&content).await;
+            }
+            assert_eq!(next.receive(&bytes).await.unwrap().published.already, visible, "{when}");
+            next.check(&content).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_does_not_arrive_again_and_what_is_wrong_is_refused_as_ever() {
+    let store = FaultStore::new(memory());
+    let here = instance(Arc::new(store.clone()), 1).await;
+    let (content, bytes) = bundle("1", 1).await;
+    let mut damaged = bytes.clone();
+    let name = format!("blobs/sha256/{}", content.members[2].digest.hex());
+    let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();
+    damaged[at + 2_000] ^= 1;
+    let error = here.receive(&damaged).await.unwrap_err();
+    assert!(error.is_final() && error.label() == "WrongDigest", "{error:?}");
+    assert!(chain(&error).contains("asset/c"), "{error:?}");
+    assert_eq!(arrived(&store.steps()), 0, "it got no name");
+    here.receive(&bytes).await.unwrap();
+    store.hurt([]);
+    assert!(here.receive(&bytes).await.unwrap().published.already);
+    assert!(!store.steps().iter().any(|step| step.starts_with("begin")), "{:?}", store.steps());
+}
+
+#[tokio::test]
+async fn who_is_late_brings_what_arrived_again() {
+    let here = instance(memory(), 1).await;
+    let (first, bytes) = bundle("1", 1).await;
+    here.receive(&bytes).await.unwrap();
+    let (content, bytes) = bundle("2", 2).await;
+    let file = here.intake.spool.begin(None).await.unwrap();
+    let mut gathering = Gathering::new(&here.storage, file);
+    gathering.write(bytes.into()).await.unwrap();
+    let (file, arrived) = gathering.finish();
+    assert_eq!(arrived.len(), 1);
+    // A day passes.
+    here.storage.catalog.unpublish(first.coordinate.clone()).await.unwrap();
+    let (seq, epoch) = (here.storage.catalog.seq(), Epoch(1));
+    let late = vec![CatalogOperation::Fence { epoch }, CatalogOperation::Watermark { seq }];
+    here.storage.catalog.commit_as_leader(epoch, late).await.unwrap();
+    here.intake.publish(file, arrived).await.unwrap();
+    here.check(&content).await;
+}
+
+#[tokio::test]
+async fn who_goes_away_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (clock, entropy) = (Clock::system(), Entropy::seeded(1));
+    let storage =
+        Storage::open_local(directory.path(), Duration::ZERO, clock.clone(), entropy).await.unwrap();
+    let spool = Spool::open(&directory.path().join("spool"), None, clock.clone()).await.unwrap();
+    let (_, bytes) = bundle("1", 1).await;
+    let mut gathering = Gathering::new(&storage, spool.begin(None).await.unwrap());
+    gathering.write(Bytes::copy_from_slice(&bytes[..bytes.len() - 3_000])).await.unwrap();
+    let staging = || crate::storage::local::count_staging(directory.path()).unwrap();
+    assert_eq!(staging(), 1);
+    drop(gathering);
+    for _ in 0..1_000 {
+        if staging() == 0 {
+            return;
+        }
+        clock.sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the file of what arrived stays");
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,16 +20,17 @@ use object_store::{MultipartUpload, PutMultipartOptions};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::write::{Hashes, Intake};
+use super::hashes::Hashes;
+use super::write::{Intake, sealed};
 use super::{Blob, BlobError, Blobs, TRIES, delays, not_written};
 use crate::clock::{Clock, Entropy};
 use crate::storage::calls::Reach;
 
 /// How long storing one part may take, with all tries.
-const PART_LIMIT: Duration = Duration::from_secs(150);
+pub(super) const PART_LIMIT: Duration = Duration::from_secs(150);
 
 /// How long beginning or aborting may take.
-const STEP_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const STEP_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long completing may take: a local disk flushes the whole file then.
 pub(super) const COMPLETE_LIMIT: Duration = Duration::from_secs(600);
@@ -51,13 +52,7 @@ impl Blobs {
     /// Stores what comes in as one object, in parts.
     pub(super) async fn put_parts(&self, intake: &mut Intake<'_>, blob: Blob) -> Result<Blob, BlobError> {
         let path = blob.path();
-        let begin = || {
-            let retries = PartRetries { clock: self.calls.clock.clone(), entropy: self.entropy.clone() };
-            let options = PutMultipartOptions::default().with_retry_policy(Arc::new(retries));
-            let upload = self.calls.data.put_multipart_opts(&path, options);
-            self.calls.within(STEP_LIMIT, "begin", &path, upload)
-        };
-        let mut upload = self.persist(begin).await.map_err(not_written)?;
+        let mut upload = self.begin(&path).await?;
         let filled = self.fill(&mut *upload, intake, blob).await;
         if filled.is_err() {
             // What failed is worth more than how the cleaning went.
@@ -66,6 +61,17 @@ impl Blobs {
             }
         }
         filled
+    }
+
+    /// Begins an upload in parts.
+    pub(super) async fn begin(&self, path: &Path) -> Result<Box<dyn MultipartUpload>, BlobError> {
+        let begin = || {
+            let retries = PartRetries { clock: self.calls.clock.clone(), entropy: self.entropy.clone() };
+            let options = PutMultipartOptions::default().with_retry_policy(Arc::new(retries));
+            let upload = self.calls.data.put_multipart_opts(path, options);
+            self.calls.within(STEP_LIMIT, "begin", path, upload)
+        };
+        self.persist(begin).await.map_err(not_written)
     }
 
     async fn fill(
@@ -78,7 +84,8 @@ impl Blobs {
         let read = self.read_parts(intake, to_hash, to_store);
         let store = self.store_parts(upload, &blob, storing);
         let ((), hashes, ()) = futures::try_join!(read, hash_parts(hashing), store)?;
-        let blob = self.seal(hashes, blob).await?;
+        let (blob, list) = sealed(hashes, blob)?;
+        self.put_list(&blob, list).await?;
         self.complete(upload, &blob).await?;
         Ok(blob)
     }
@@ -144,7 +151,11 @@ impl Blobs {
         stored.map_err(not_written)
     }
 
-    async fn complete(&self, upload: &mut dyn MultipartUpload, blob: &Blob) -> Result<(), BlobError> {
+    pub(super) async fn complete(
+        &self,
+        upload: &mut dyn MultipartUpload,
+        blob: &Blob,
+    ) -> Result<(), BlobError> {
         let path = blob.path();
         let completed = self.calls.within(COMPLETE_LIMIT, "complete", &path, upload.complete()).await;
         match completed {
@@ -172,7 +183,7 @@ impl Blobs {
 async fn hash_parts(mut parts: Receiver<Part>) -> Result<Hashes, BlobError> {
     let mut hashes = Hashes::default();
     while let Some(part) = parts.recv().await {
-        hashes.add(&part.bytes).await?;
+        hashes = hashes.add(vec![part.bytes.clone()]).await?;
     }
     Ok(hashes)
 }

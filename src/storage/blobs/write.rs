@@ -8,9 +8,10 @@ use bytes::{Bytes, BytesMut};
 use object_store::PutMode;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::hashes::Hashes;
 use super::parts::COMPLETE_LIMIT;
 use super::{Blob, BlobError, BlobKey, Blobs, CHUNK, not_written};
-use crate::model::{Digest, DigestHasher};
+use crate::model::Digest;
 use crate::storage::calls::Reach;
 
 const MIB: u64 = 1024 * 1024;
@@ -51,9 +52,9 @@ impl Blobs {
         }
         let part = self.next_part(&mut intake).await?;
         intake.expect_end().await?;
-        let mut hashes = Hashes::default();
-        hashes.add(&part.bytes).await?;
-        let blob = self.seal(hashes, blob).await?;
+        let hashes = Hashes::default().add(vec![part.bytes.clone()]).await?;
+        let (blob, list) = sealed(hashes, blob)?;
+        self.put_list(&blob, list).await?;
         self.put_object(&blob.path(), &part.bytes).await?;
         Ok(blob)
     }
@@ -67,19 +68,12 @@ impl Blobs {
         self.put(&mut reader, Digest::of(bytes), bytes.len() as u64, start).await
     }
 
-    /// Checks that the bytes taken in are the ones announced, and stores their list of chunk digests.
-    pub(super) async fn seal(&self, hashes: Hashes, blob: Blob) -> Result<Blob, BlobError> {
-        let found = hashes.whole.finish();
-        if found != blob.digest {
-            return Err(BlobError::WrongDigest { expected: blob.digest, found });
+    /// Stores the list of chunk digests, where there is one.
+    pub(super) async fn put_list(&self, blob: &Blob, list: Option<Bytes>) -> Result<(), BlobError> {
+        match list {
+            Some(list) => self.put_object(&blob.chunks_path(), &list).await,
+            None => Ok(()),
         }
-        if blob.size <= CHUNK {
-            return Ok(blob);
-        }
-        let list = Bytes::from(hashes.chunks);
-        let blob = Blob { chunks: Some(Digest::of(&list)), ..blob };
-        self.put_object(&blob.chunks_path(), &list).await?;
-        Ok(blob)
     }
 
     /// Writes a whole object. Its key is nobody else's, so it may be written twice.
@@ -87,6 +81,20 @@ impl Blobs {
         let put = || self.calls.put(COMPLETE_LIMIT, path, bytes.clone(), PutMode::Overwrite);
         self.persist(put).await.map_err(not_written)
     }
+}
+
+/// Checks that the bytes taken in are the ones announced. Gives the blob with the digest of its list of chunk digests,
+/// and that list, where one chunk does not hold it all.
+pub(super) fn sealed(hashes: Hashes, blob: Blob) -> Result<(Blob, Option<Bytes>), BlobError> {
+    let (found, chunks) = hashes.finish();
+    if found != blob.digest {
+        return Err(BlobError::WrongDigest { expected: blob.digest, found });
+    }
+    if blob.size <= CHUNK {
+        return Ok((blob, None));
+    }
+    let list = Bytes::from(chunks);
+    Ok((Blob { chunks: Some(Digest::of(&list)), ..blob }, Some(list)))
 }
 
 /// The bytes on their way in.
@@ -136,39 +144,4 @@ impl Intake<'_> {
     fn wrong_length(&self) -> BlobError {
         BlobError::WrongLength { digest: self.digest, expected: self.size, found: self.taken }
     }
-}
-
-/// The digest of all bytes and those of the chunks.
-#[derive(Default)]
-pub(super) struct Hashes {
-    whole: DigestHasher,
-    chunks: Vec<u8>,
-}
-
-impl Hashes {
-    /// Adds a part, on two blocking threads, so that the two passes over it run side by side.
-    pub(super) async fn add(&mut self, part: &Bytes) -> Result<(), BlobError> {
-        if part.len() as u64 <= CHUNK {
-            self.whole.update(part);
-            self.chunks.extend(chunk_digests(part));
-            return Ok(());
-        }
-        let (whole, parts) = (std::mem::take(&mut self.whole), (part.clone(), part.clone()));
-        let whole = tokio::task::spawn_blocking(move || {
-            let mut whole = whole;
-            whole.update(&parts.0);
-            whole
-        });
-        let chunks = tokio::task::spawn_blocking(move || chunk_digests(&parts.1));
-        let (whole, chunks) = futures::join!(whole, chunks);
-        self.whole = whole.map_err(BlobError::Interrupted)?;
-        self.chunks.extend(chunks.map_err(BlobError::Interrupted)?);
-        Ok(())
-    }
-}
-
-/// The digests of the chunks, one after the other.
-fn chunk_digests(bytes: &[u8]) -> Vec<u8> {
-    let chunks = bytes.chunks(usize::try_from(CHUNK).unwrap_or(usize::MAX));
-    chunks.flat_map(|chunk| *Digest::of(chunk).as_bytes()).collect()
 }

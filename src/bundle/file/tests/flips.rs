@@ -4,8 +4,71 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A member with its place in the bundle.
+type Placed = (Digest, usize, Vec<u8>);
+
+/// The bundle as it is spooled while it arrives: zeros where members were kept apart; and those members, with their
+/// places.
+fn arrive(bytes: &[u8], piece: usize) -> (Vec<u8>, Vec<Placed>) {
+    let (mut arrival, mut spooled, mut members) = (Arrival::default(), Vec::new(), Vec::new());
+    for piece in bytes.chunks(piece) {
+        let mut piece = bytes::Bytes::copy_from_slice(piece);
+        while let Some(part) = arrival.next(&mut piece) {
+            match part {
+                Part::Structure(bytes) => spooled.extend_from_slice(&bytes),
+                Part::Begins(digest, size) => {
+                    let size = usize::try_from(size).unwrap();
+                    members.push((digest, spooled.len(), size, Vec::new()));
+                    // An absurd length is that of a file with a hole, elsewhere.
+                    spooled.resize(spooled.len() + size.min(1 << 20), 0);
+                }
+                Part::Member(bytes) => members.last_mut().unwrap().3.extend_from_slice(&bytes),
+                Part::Ends => {}
+            }
+        }
+        assert!(piece.is_empty());
+    }
+    let whole = members.into_iter().filter(|(_, _, size, bytes)| bytes.len() == *size);
+    (spooled, whole.map(|(digest, at, _, bytes)| (digest, at, bytes)).collect())
+}
+
+/// What is accepted with holes is what is accepted without, and means the same.
+fn arrives_alike(bytes: &[u8]) -> usize {
+    let whole = open(bytes);
+    let mut kept = 0;
+    for piece in [1, 37, 1 << 20] {
+        let (spooled, members) = arrive(bytes, piece);
+        let (Ok(whole), holed) = (&whole, open(&spooled)) else {
+            assert!(open(&spooled).is_err(), "accepted only with holes");
+            continue;
+        };
+        assert_eq!(holed.unwrap().content(), whole.content());
+        for (digest, at, member) in &members {
+            assert_eq!(bytes[*at..].get(..member.len()), Some(member.as_slice()));
+            assert!(
+                whole.content().members.iter().any(|m| (m.digest, m.size) == (*digest, member.len() as u64))
+            );
+        }
+        kept = members.len();
+    }
+    kept
+}
+
+#[test]
+fn members_that_are_stored_as_they_are_are_kept_apart_and_no_others() {
+    let [stored, other] = samples();
+    assert_eq!((arrives_alike(&stored), arrives_alike(&other)), (2, 0));
+    let mut long = Parts::good().zip();
+    long.blob().long();
+    assert_eq!(arrives_alike(&long.build()), 2, "zip64");
+    let mut late = Parts::good().zip();
+    late.items[3].described(true, false);
+    assert_eq!(arrives_alike(&late.build()), 1, "what stands before a data descriptor");
+}
+
 /// Opens a damaged bundle and, where that goes well, reads what a publisher would take of it.
 fn survive(bytes: &[u8], good: &PackageContent) {
+    arrives_alike(bytes);
     let Ok(bundle) = open(bytes) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let same = bundle.content().digest() == good.digest();
