@@ -17,6 +17,7 @@ const RINGS: &[&[&str]] = &[
         "marathon::diff",
         "marathon::health",
         "marathon::labels",
+        "marathon::rewrite",
         "controller::desired",
         "controller::plan",
         "controller::guard",

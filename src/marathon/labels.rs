@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 const ENCODED: [&str; 3] = ["DCOS_PACKAGE_DEFINITION", "DCOS_PACKAGE_METADATA", "DCOS_PACKAGE_OPTIONS"];
 
 /// The longest label text that is decoded; the longest known one has 72 KiB.
-const LONGEST_TEXT: usize = 2 * 1024 * 1024;
+pub(super) const LONGEST_TEXT: usize = 2 * 1024 * 1024;
 
 /// The most bytes that a label may inflate to.
-const LONGEST_JSON: u64 = 16 * 1024 * 1024;
+pub(super) const LONGEST_JSON: u64 = 16 * 1024 * 1024;
 
 /// The JSON that a package label holds; none for other labels and for texts that are no such encoding.
 #[must_use]

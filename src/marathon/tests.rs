@@ -1,8 +1,9 @@
-//! The canonical form held against real definitions.
+//! The canonical form and the rewriting of hosts, held against real definitions.
 
 use serde_json::Value;
 
 use super::normalize::{normalize, normalize_dropping, normalize_observed};
+use super::rewrite::{Name, Options, Rename, Renames, rewrite};
 use crate::model::App;
 
 /// The rendered templates of the public Universe, where they lie beside the repository.
@@ -45,4 +46,27 @@ fn the_universes_apps_have_a_canonical_form_that_is_stable() {
     }
     // Some templates cannot be installed with their defaults, or never could be: Marathon refuses them too.
     assert!(refused.len() < 10, "{refused:#?}");
+}
+
+#[test]
+fn the_universes_apps_move_to_another_host_and_back() {
+    let (old, new) = ("downloads.mesosphere.com", "dcos-registry.downloads.mesosphere.com");
+    let renames = |old, new| {
+        Renames::new(vec![Rename { old: Name::new(old).unwrap(), new: Name::new(new).unwrap() }]).unwrap()
+    };
+    let (there, back) = (renames(old, new), renames(new, old));
+    let mut found = 0;
+    for (name, app) in corpus() {
+        let app = app.into_value();
+        let moved = rewrite(&app, &there, Options { commands: true });
+        // In these templates the host stands nowhere but as a whole host of a URL.
+        let text = app.to_string();
+        let wanted = text.replace(&format!("//{old}/"), &format!("//{new}/"));
+        assert_eq!(moved.definition.to_string(), wanted, "{name}");
+        assert_eq!(moved.findings.is_empty(), wanted == text, "{name}");
+        assert_eq!(rewrite(&moved.definition, &there, Options { commands: true }).findings, [], "{name}");
+        assert_eq!(rewrite(&moved.definition, &back, Options { commands: true }).definition, app, "{name}");
+        found += moved.findings.len();
+    }
+    assert!(found > 500 || corpus().is_empty(), "{found} found");
 }
