@@ -1,6 +1,6 @@
 //! Marathon seen from outside: the form of its apps, what differs, how they fare, and the client.
 //!
-//! `normalize`, `diff`, `labels`, `health` and `rewrite` are pure; only `client` talks. The facts behind every rule
+//! `normalize`, `diff`, `labels`, `health`, `model` and `rewrite` are pure; only `client` talks. The facts behind every rule
 //! here (partial PUTs, restarts by labels, ambiguous status codes) come from the sources of
 //! mesosphere/marathon; each file names those that it rests on.
 
@@ -9,6 +9,7 @@ pub mod diff;
 pub mod error;
 pub mod health;
 pub mod labels;
+pub mod model;
 pub mod normalize;
 pub mod rewrite;
 

@@ -17,6 +17,7 @@ const RINGS: &[&[&str]] = &[
         "marathon::diff",
         "marathon::health",
         "marathon::labels",
+        "marathon::model",
         "marathon::rewrite",
         "controller::desired",
         "controller::plan",

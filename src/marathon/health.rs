@@ -1,15 +1,22 @@
-//! How an app fares, read from the app itself.
+//! How an app fares, read from the app and from what else is known of it.
 //!
 //! Pure. That no deployment is listed says nothing: deployments end by success, failure, cancellation or
 //! because another one came. So an app is healthy only if nothing holds it and every instance of the present
 //! configuration runs and, where there are health checks, is known to be alive. A task belongs to the
 //! present configuration if its `version` is not older than `versionInfo.lastConfigChangeAt`
 //! (`state/VersionInfo.scala` of mesosphere/marathon); scaling does not outdate tasks.
+//!
+//! A deployment never fails by itself. While one runs the verdict is Progressing, and the reason says what is in its
+//! way; whether it takes too long is decided by those who know when it began.
 
-use jiff::Timestamp;
+mod offers;
+mod tasks;
+
 use serde_json::Value;
 
+use super::model::{Deployment, QueueItem, ReadinessResult, TaskFailure};
 use crate::model::App;
+use tasks::{Tasks, config_change, has_checks};
 
 /// The health of an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -18,7 +25,7 @@ pub enum Health {
     Healthy,
     /// It is on its way: a deployment runs, tasks start, or results are still missing.
     Progressing,
-    /// It is not on its way: tasks fail or are unhealthy.
+    /// It is not on its way: tasks fail, are unhealthy or cannot be placed.
     Degraded,
     /// It is scaled to 0.
     Suspended,
@@ -43,211 +50,293 @@ impl Health {
     }
 }
 
+/// The main reason of a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub enum Cause {
+    /// All run, and all checks found them alive.
+    Alive,
+    /// All run; there are no checks that could tell more.
+    NoChecks,
+    /// A deployment runs, and nothing is known to be in its way.
+    Deploying,
+    /// Tasks are starting.
+    Starting,
+    /// Tasks run that no check has judged yet.
+    NotChecked,
+    /// Tasks of an older configuration have not ended yet.
+    OldTasks,
+    /// More tasks run than are wanted.
+    Surplus,
+    /// Launches wait for offers, and none has been declined.
+    WaitsForOffers,
+    /// Offers come, and none fits.
+    NoOffers,
+    /// No offer holds the reservation of the app's volume.
+    WaitsForVolume,
+    /// Launches are held back after failures.
+    Backoff,
+    /// A readiness check says no.
+    NotReady,
+    /// Tasks end.
+    Failing,
+    /// Tasks run and are found dead.
+    Unhealthy,
+    /// Mesos has not heard of tasks for a while.
+    Unreachable,
+    /// A deployment ended half-way: old and new tasks run side by side.
+    Mixed,
+    /// It is scaled to 0.
+    ScaledToZero,
+    /// There is no such app.
+    NotThere,
+    /// Counts or deployments are missing in the answer.
+    NotTold,
+}
+
+impl Cause {
+    /// The cause as a word for labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "Alive",
+            Self::NoChecks => "NoChecks",
+            Self::Deploying => "Deploying",
+            Self::Starting => "Starting",
+            Self::NotChecked => "NotChecked",
+            Self::OldTasks => "OldTasks",
+            Self::Surplus => "Surplus",
+            Self::WaitsForOffers => "WaitsForOffers",
+            Self::NoOffers => "NoOffers",
+            Self::WaitsForVolume => "WaitsForVolume",
+            Self::Backoff => "Backoff",
+            Self::NotReady => "NotReady",
+            Self::Failing => "Failing",
+            Self::Unhealthy => "Unhealthy",
+            Self::Unreachable => "Unreachable",
+            Self::Mixed => "Mixed",
+            Self::ScaledToZero => "ScaledToZero",
+            Self::NotThere => "NotThere",
+            Self::NotTold => "NotTold",
+        }
+    }
+}
+
 /// The health with what a person needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthReport {
     /// The verdict.
     pub health: Health,
-    /// Why, in words.
+    /// Its main reason.
+    pub cause: Cause,
+    /// All reasons, in words.
     pub reason: String,
 }
 
-/// What the tasks of the present configuration do.
-struct Count {
-    /// Running tasks.
-    running: u64,
-    /// Running tasks that all checks found alive.
-    alive: u64,
-    /// Running tasks that some check found dead.
-    dead: u64,
-    /// Tasks of an older configuration.
-    old: u64,
+/// What is known beside the app. All of it may be empty; then less can be told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evidence<'a> {
+    /// The deployments that are under way, of this app and of others.
+    pub deployments: &'a [Deployment],
+    /// The launch queue.
+    pub queue: &'a [QueueItem],
+    /// The last failure, where the app does not have it embedded.
+    pub last_failure: Option<&'a TaskFailure>,
+}
+
+/// Something that keeps an app from its instances.
+struct Obstacle {
+    cause: Cause,
+    words: String,
+    /// Whether waiting alone is not expected to help.
+    grave: bool,
+}
+
+impl Obstacle {
+    fn grave(cause: Cause, words: String) -> Self {
+        Self { cause, words, grave: true }
+    }
 }
 
 /// Judges an app as `GET /v2/apps` gives it, with counts and deployments; better with tasks and the last
 /// failure.
 #[must_use]
 pub fn health(app: Option<&App>) -> HealthReport {
-    let report = |health, reason: String| HealthReport { health, reason };
-    let Some(app) = app else { return report(Health::Missing, "the app does not exist".into()) };
-    let Some(count) = count(app).filter(|_| app.get("deployments").is_some_and(Value::is_array)) else {
-        return report(Health::Unknown, "the answer holds no counts or no deployments".into());
+    judge(app, &Evidence::default())
+}
+
+/// Judges an app by itself and by what else is known.
+#[must_use]
+pub fn judge(app: Option<&App>, evidence: &Evidence<'_>) -> HealthReport {
+    let report = |health, cause, reason: String| HealthReport { health, cause, reason };
+    let Some(app) = app else {
+        return report(Health::Missing, Cause::NotThere, "the app does not exist".into());
+    };
+    let Some(tasks) = Tasks::of(app).filter(|_| app.get("deployments").is_some_and(Value::is_array)) else {
+        let reason = "the answer holds no counts or no deployments".into();
+        return report(Health::Unknown, Cause::NotTold, reason);
     };
     let wanted = app.instances();
-    let progress = progress(app, &count, wanted);
-    if app.deployments().next().is_some() {
-        let reason = format!("deployment under way: {progress}{}", failure(app));
-        return report(Health::Progressing, reason);
+    let obstacles = obstacles(app, &tasks, evidence);
+    let first = |otherwise| obstacles.first().map_or(otherwise, |obstacle| obstacle.cause);
+    let told =
+        |begin: String| if obstacles.is_empty() { begin } else { format!("{begin}; {}", words(&obstacles)) };
+    let progress = tasks.progress(app, wanted);
+    if let Some(deployment) = deployment(app, evidence) {
+        let reason = told(format!("{deployment}: {progress}"));
+        return report(Health::Progressing, first(Cause::Deploying), reason);
     }
-    if wanted == 0 && count.running == 0 {
-        return report(Health::Suspended, "scaled to 0 instances".into());
+    if wanted == 0 && tasks.running == 0 {
+        return report(Health::Suspended, Cause::ScaledToZero, "scaled to 0 instances".into());
     }
-    if count.dead > 0 {
-        let reason = format!("{} of {wanted} unhealthy{}", count.dead, failure(app));
-        return report(Health::Degraded, reason);
+    if tasks.dead > 0 {
+        return report(Health::Degraded, Cause::Unhealthy, words(&obstacles));
     }
-    if count.running < wanted {
+    if tasks.running < wanted {
         // Without a deployment nobody waits for the missing ones: they died or cannot start.
-        let failure = failure(app);
-        let health = if failure.is_empty() { Health::Progressing } else { Health::Degraded };
-        return report(health, format!("{progress}{failure}"));
-    }
-    let all_alive = !has_checks(app) || count.alive == count.running;
-    let settled = count.running == wanted && count.old == 0;
-    report(if settled && all_alive { Health::Healthy } else { Health::Progressing }, progress)
-}
-
-fn progress(app: &App, count: &Count, wanted: u64) -> String {
-    let mut parts = vec![format!("{} of {wanted} running", count.running)];
-    if has_checks(app) {
-        parts.push(format!("{} healthy", count.alive));
-        let open = count.running.saturating_sub(count.alive + count.dead);
-        if open > 0 {
-            parts.push(format!("{open} not checked yet"));
+        if obstacles.iter().any(|obstacle| obstacle.grave) {
+            return report(Health::Degraded, first(Cause::Failing), told(progress));
         }
+        if tasks.old > 0 {
+            let reason = told(format!("{progress}; no deployment replaces the old ones"));
+            return report(Health::Degraded, Cause::Mixed, reason);
+        }
+        return report(Health::Progressing, first(Cause::Starting), told(progress));
     }
-    if count.old > 0 {
-        parts.push(format!("{} of an older configuration", count.old));
-    }
-    parts.join(", ")
+    let (health, cause) = settled(app, &tasks, wanted);
+    report(health, cause, progress)
 }
 
-fn has_checks(app: &App) -> bool {
-    app.get("healthChecks").and_then(Value::as_array).is_some_and(|checks| !checks.is_empty())
+fn words(obstacles: &[Obstacle]) -> String {
+    let words: Vec<_> = obstacles.iter().map(|obstacle| obstacle.words.as_str()).collect();
+    words.join("; ")
 }
 
-/// Counts by tasks where they are embedded, else by the server's own counts.
-fn count(app: &App) -> Option<Count> {
-    let Some(tasks) = app.get("tasks").and_then(Value::as_array) else {
-        let number = |key: &str| app.get(key).and_then(Value::as_u64);
-        let (alive, dead) = (number("tasksHealthy")?, number("tasksUnhealthy")?);
-        return Some(Count { running: number("tasksRunning")?, alive, dead, old: 0 });
+/// The verdict where enough run and nothing is under way.
+fn settled(app: &App, tasks: &Tasks, wanted: u64) -> (Health, Cause) {
+    if tasks.running > wanted {
+        (Health::Progressing, Cause::Surplus)
+    } else if tasks.old > 0 {
+        (Health::Progressing, Cause::OldTasks)
+    } else if !has_checks(app) {
+        (Health::Healthy, Cause::NoChecks)
+    } else if tasks.alive < tasks.running {
+        (Health::Progressing, Cause::NotChecked)
+    } else {
+        (Health::Healthy, Cause::Alive)
+    }
+}
+
+/// What holds the app, in words. After a forced change the app may not name its deployment yet while the list
+/// does.
+fn deployment(app: &App, evidence: &Evidence<'_>) -> Option<String> {
+    let id = app.id().unwrap_or_default();
+    let of_app = |deployment: &&Deployment| deployment.affected_apps.iter().any(|affected| affected == id);
+    let listed = evidence.deployments.iter().find(of_app);
+    if listed.is_none() && app.deployments().next().is_none() {
+        return None;
+    }
+    let detail = listed.map(|deployment| {
+        let mut actions =
+            deployment.current_actions.iter().filter(|action| action.app.as_deref() == Some(id));
+        let action = actions.next().map_or("other apps first", |action| action.action.as_str());
+        format!(" ({action}, step {} of {})", deployment.current_step, deployment.total_steps)
+    });
+    Some(format!("deployment under way{}", detail.unwrap_or_default()))
+}
+
+/// Everything that keeps the app from its instances, the most telling first.
+fn obstacles(app: &App, tasks: &Tasks, evidence: &Evidence<'_>) -> Vec<Obstacle> {
+    let id = app.id().unwrap_or_default();
+    let item = evidence.queue.iter().find(|item| item.app.as_ref().is_some_and(|spec| spec.id == id));
+    let missing = tasks.running < app.instances();
+    let mut found = Vec::new();
+    found.extend(unhealthy(app, tasks));
+    if missing {
+        found.extend(unreachable(app, tasks));
+        found.extend(item.and_then(|item| offers::obstacle(app, item)));
+        found.extend(parked(tasks).filter(|_| item.is_none()));
+    }
+    found.extend(not_ready(app, evidence));
+    found.extend(failure(app, evidence));
+    found
+}
+
+fn unhealthy(app: &App, tasks: &Tasks) -> Option<Obstacle> {
+    let because = tasks.dead_because.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+    let words = format!("{} of {} unhealthy{because}", tasks.dead, app.instances());
+    (tasks.dead > 0).then(|| Obstacle::grave(Cause::Unhealthy, words))
+}
+
+fn unreachable(app: &App, tasks: &Tasks) -> Option<Obstacle> {
+    let first = tasks.unreachable.first()?;
+    let more = tasks.unreachable.len() - 1;
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let consequence = if is_resident(app) {
+        ", where its volume is; it is not started elsewhere"
+    } else if app.get("unreachableStrategy").and_then(Value::as_str) == Some("disabled") {
+        "; it is not replaced until the agent is back"
+    } else {
+        ""
     };
-    let since = config_change(app);
-    let mut count = Count { running: 0, alive: 0, dead: 0, old: 0 };
-    for task in tasks {
-        if time(task.get("version")).is_some_and(|version| since.is_some_and(|since| version < since)) {
-            count.old += 1;
-        } else if task.get("state").and_then(Value::as_str) == Some("TASK_RUNNING") {
-            count.running += 1;
-            match is_alive(task, app) {
-                Some(true) => count.alive += 1,
-                Some(false) => count.dead += 1,
-                None => {}
-            }
-        }
+    Some(Obstacle::grave(Cause::Unreachable, format!("no word from {first}{more}{consequence}")))
+}
+
+fn parked(tasks: &Tasks) -> Option<Obstacle> {
+    let host = tasks.parked.first()?;
+    let words = format!("waits for resources on {host}, where its volume is");
+    Some(Obstacle::grave(Cause::WaitsForVolume, words))
+}
+
+fn is_resident(app: &App) -> bool {
+    let volumes = app.get("container").and_then(|container| container.get("volumes"));
+    let mut volumes = volumes.and_then(Value::as_array).into_iter().flatten();
+    volumes.any(|volume| volume.get("persistent").is_some_and(|persistent| !persistent.is_null()))
+}
+
+fn not_ready(app: &App, evidence: &Evidence<'_>) -> Option<Obstacle> {
+    let actions = evidence.deployments.iter().flat_map(|deployment| &deployment.current_actions);
+    let mut actions = actions.filter(|action| action.app.as_deref() == app.id());
+    let results = actions.find_map(|action| {
+        let waiting: Vec<_> = action.readiness_check_results.iter().filter(|result| !result.ready).collect();
+        (!waiting.is_empty()).then_some(waiting)
+    })?;
+    let ReadinessResult { name, task_id, last_response, .. } = results.first()?;
+    let answer = last_response.as_ref().map(|response| {
+        let body = short(&response.body);
+        format!(
+            ", which answers {}{}",
+            response.status,
+            if body.is_empty() { body } else { format!(" {body:?}") }
+        )
+    });
+    let words = format!(
+        "{} not ready by check {name}, such as {task_id}{}",
+        results.len(),
+        answer.unwrap_or_default()
+    );
+    // It is the business of readiness to be late.
+    Some(Obstacle { cause: Cause::NotReady, words, grave: false })
+}
+
+/// The last failure, if it is one of the present configuration.
+fn failure(app: &App, evidence: &Evidence<'_>) -> Option<Obstacle> {
+    let failure = TaskFailure::of(app).or_else(|| evidence.last_failure.cloned())?;
+    // The version tells better than the time: old tasks may fail after the change.
+    if failure.version.or(failure.timestamp) < config_change(app) {
+        return None;
     }
-    Some(count)
+    let known = |text: String| if text.is_empty() { "?".to_owned() } else { text };
+    let at = failure.timestamp.map(|at| format!("{at:.3}")).unwrap_or_default();
+    let (host, at, state) = (known(failure.host), known(at), known(failure.state));
+    let words = format!("last failure on {host} at {at}: {state} {}", short(&failure.message));
+    Some(Obstacle::grave(Cause::Failing, words.trim_end().to_owned()))
 }
 
-/// Whether all checks found the task alive; none while results are missing, as after an election.
-fn is_alive(task: &Value, app: &App) -> Option<bool> {
-    let results = task.get("healthCheckResults")?.as_array()?;
-    let alive = |result: &Value| result.get("alive").and_then(Value::as_bool);
-    if results.iter().any(|result| alive(result) == Some(false)) {
-        return Some(false);
-    }
-    let checks = app.get("healthChecks").and_then(Value::as_array).map_or(0, Vec::len);
-    (!results.is_empty() && results.len() >= checks).then_some(true)
-}
-
-fn config_change(app: &App) -> Option<Timestamp> {
-    time(app.get("versionInfo").and_then(|info| info.get("lastConfigChangeAt")))
-}
-
-fn time(value: Option<&Value>) -> Option<Timestamp> {
-    value?.as_str()?.parse().ok()
-}
-
-/// The last failure of the present configuration as an appendix to a reason; empty where there is none.
-fn failure(app: &App) -> String {
-    let Some(failure) = app.get("lastTaskFailure").filter(|f| f.is_object()) else { return String::new() };
-    let at = time(failure.get("timestamp"));
-    if at < config_change(app) {
-        return String::new();
-    }
-    let text = |key: &str| failure.get(key).and_then(Value::as_str).unwrap_or("?");
-    let message: String = text("message").chars().take(300).collect();
-    format!("; last failure on {} at {}: {} {message}", text("host"), text("timestamp"), text("state"))
+/// A stranger's text, cut and on one line.
+fn short(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ").chars().take(300).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const OLD: &str = "2020-01-01T00:00:00.000Z";
-    const NOW: &str = "2020-01-02T00:00:00.000Z";
-
-    fn task(version: &str, state: &str, alive: Option<bool>) -> Value {
-        let results: Vec<_> = alive.iter().map(|alive| json!({"alive": alive})).collect();
-        json!({"version": version, "state": state, "healthCheckResults": results})
-    }
-
-    fn app(changes: &Value) -> App {
-        let mut app = json!({
-            "id": "/a", "instances": 2, "healthChecks": [{"protocol": "TCP"}], "deployments": [],
-            "versionInfo": {"lastConfigChangeAt": NOW}, "tasks": [],
-        });
-        app.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        App::from_value(app).unwrap()
-    }
-
-    fn verdict(changes: &Value) -> (Health, String) {
-        let HealthReport { health, reason } = health(Some(&app(changes)));
-        (health, reason)
-    }
-
-    #[test]
-    fn healthy_means_every_instance_of_the_present_configuration_is_alive() {
-        let good = || task(NOW, "TASK_RUNNING", Some(true));
-        let (health, reason) = verdict(&json!({"tasks": [good(), good()]}));
-        assert_eq!((health, reason.as_str()), (Health::Healthy, "2 of 2 running, 2 healthy"));
-        let old = verdict(&json!({"tasks": [good(), good(), task(OLD, "TASK_RUNNING", Some(true))]}));
-        assert_eq!(old.0, Health::Progressing, "{}", old.1);
-        let unchecked = verdict(&json!({"tasks": [good(), task(NOW, "TASK_RUNNING", None)]}));
-        assert_eq!(unchecked, (Health::Progressing, "2 of 2 running, 1 healthy, 1 not checked yet".into()));
-        let deploying = verdict(&json!({"tasks": [good(), good()], "deployments": [{"id": "d"}]}));
-        assert_eq!(deploying.0, Health::Progressing);
-        let surplus = verdict(&json!({"instances": 1, "tasks": [good(), good()]}));
-        assert_eq!(surplus.0, Health::Progressing);
-    }
-
-    #[test]
-    fn without_checks_running_is_enough() {
-        let run = || task(NOW, "TASK_RUNNING", None);
-        assert_eq!(verdict(&json!({"healthChecks": [], "tasks": [run(), run()]})).0, Health::Healthy);
-    }
-
-    #[test]
-    fn dead_tasks_and_fresh_failures_degrade() {
-        let bad = verdict(&json!({"tasks": [task(NOW, "TASK_RUNNING", Some(false))]}));
-        assert_eq!(bad, (Health::Degraded, "1 of 2 unhealthy".into()));
-        let failure =
-            |at: &str| json!({"host": "h1", "timestamp": at, "state": "TASK_FAILED", "message": "exit 1"});
-        let (health, reason) = verdict(&json!({"lastTaskFailure": failure(NOW)}));
-        assert_eq!(health, Health::Degraded);
-        assert_eq!(
-            reason,
-            format!("0 of 2 running, 0 healthy; last failure on h1 at {NOW}: TASK_FAILED exit 1")
-        );
-        assert_eq!(verdict(&json!({"lastTaskFailure": failure(OLD)})).0, Health::Progressing);
-    }
-
-    #[test]
-    fn missing_suspended_and_unknown_are_told_apart() {
-        assert_eq!(health(None).health, Health::Missing);
-        assert_eq!(verdict(&json!({"instances": 0})).0, Health::Suspended);
-        assert_eq!(verdict(&json!({"instances": 0, "deployments": [{"id": "d"}]})).0, Health::Progressing);
-        assert_eq!(verdict(&json!({"tasks": null})).0, Health::Unknown);
-        assert_eq!(verdict(&json!({"deployments": null})).0, Health::Unknown);
-    }
-
-    #[test]
-    fn counts_serve_where_tasks_are_not_embedded() {
-        let counts = |healthy: u64| json!({"tasks": null, "tasksRunning": 2, "tasksHealthy": healthy, "tasksUnhealthy": 2 - healthy});
-        assert_eq!(verdict(&counts(2)).0, Health::Healthy);
-        assert_eq!(verdict(&counts(1)).0, Health::Degraded);
-    }
-}
+mod tests;

@@ -27,7 +27,7 @@ pub(super) struct Replaced {
 }
 
 /// How far back the context of a host is looked at; URLs are not that long.
-const LONGEST_CONTEXT: usize = 4096;
+const LONGEST_CONTEXT: usize = 2048;
 
 /// One place where a host stands.
 struct Spot {
