@@ -71,6 +71,10 @@ const LIKELY: &[&str] = &[
     "new.old.example.com/x",
 ];
 
+const NAMES: &[&str] = &["a.b", "c.d", "e", "a.b:1", "c.d:1", "e:1", "a.b:443", "c.d:443"];
+
+const TAILS: &[&str] = &["", "/x", ":1", ":443/x", ":2", ".", ":", ":$P/", ".:1/", ":/x"];
+
 /// Texts with the old host, near misses, and what may stand around them. The new host is in none.
 fn texts() -> impl Strategy<Value = String> + Clone {
     let text = prop::collection::vec(select(PIECES), 0..14).prop_map(|pieces| pieces.concat());
@@ -175,6 +179,21 @@ proptest! {
         let twice = rewrite(&once.definition, &renames, Options { commands: true });
         prop_assert_eq!(&twice.findings, &vec![]);
         prop_assert_eq!(twice.definition, once.definition);
+    }
+
+    #[test]
+    fn renames_that_are_taken_settle_at_once(
+        pairs in prop::collection::vec((select(NAMES), select(NAMES)), 1..4),
+        hosts in prop::collection::vec((select(&["", "https://", "x,"][..]), select(NAMES), select(TAILS)), 1..4),
+    ) {
+        let name = |text| Name::new(text).unwrap();
+        let pairs = pairs.iter().map(|(old, new)| Rename { old: name(*old), new: name(*new) });
+        let Ok(renames) = Renames::new(pairs.collect()) else { return Ok(()) };
+        let texts: Vec<_> = hosts.iter().map(|(before, host, after)| format!("{before}{host}{after}")).collect();
+        for (reading, text) in [(Reading::Free, texts.join(" ")), (Reading::Uri, texts[0].clone()), (Reading::Image, texts[0].clone())] {
+            let Some(once) = replace(&text, reading, &renames) else { continue };
+            prop_assert_eq!(replace(&once.text, reading, &renames), None, "{} by {:?}", text, renames);
+        }
     }
 
     #[test]
