@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions};
@@ -119,6 +119,10 @@ impl CallError {
     }
 }
 
+fn failed(action: &'static str, key: &Path, source: Error) -> CallError {
+    CallError::Failed { action, key: key.to_string(), source }
+}
+
 /// An error and everything behind it.
 pub(super) fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
@@ -196,7 +200,7 @@ impl Calls {
     ) -> Result<T, CallError> {
         match self.clock.timeout(limit, call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(source)) => Err(CallError::Failed { action, key: key.to_string(), source }),
+            Ok(Err(source)) => Err(failed(action, key, source)),
             Err(source) => Err(CallError::Late { action, key: key.to_string(), source }),
         }
     }
@@ -303,8 +307,14 @@ impl Calls {
         let state = Some((self.clone(), prefix.clone(), found));
         stream::unfold(state, |state| async {
             let (calls, prefix, mut found) = state?;
-            let next = async { found.next().await.transpose() };
-            match calls.within(STEP, "list", &prefix, next).await {
+            // Most of a page is there already. A deadline for each object of it would cost more than the object.
+            let next = if let Some(next) = found.next().now_or_never() {
+                next.transpose().map_err(|source| failed("list", &prefix, source))
+            } else {
+                let next = async { found.next().await.transpose() };
+                calls.within(STEP, "list", &prefix, next).await
+            };
+            match next {
                 Ok(None) => None,
                 Ok(Some(meta)) => Some((Ok(meta.into()), Some((calls, prefix, found)))),
                 Err(error) => Some((Err(error), None)),
