@@ -227,6 +227,7 @@ impl Inner {
         packer.write("{\"packages\":[")?;
         let (mut first, mut whole) = (true, true);
         let (seq, state) = (self.storage.catalog.seq(), self.storage.catalog.state());
+        let mut left_out = LeftOut::default();
         let entries: Vec<_> = state.packages().collect();
         for entries in entries.chunks(READS) {
             let read = join_all(entries.iter().map(|entry| self.entry(entry, format))).await;
@@ -237,22 +238,20 @@ impl Inner {
                         packer.write(if std::mem::take(&mut first) { "" } else { "," })?;
                         packer.write(&ascii_json(&json))?;
                     }
-                    Err(error) => whole &= self.left_out(entry, &error),
+                    // Taken away meanwhile; the next document is built without it anyway.
+                    Err(_) if self.storage.catalog.state().entry(&entry.coordinate).is_none() => {}
+                    Err(error) => {
+                        whole &= is_damage(&error);
+                        left_out.add(error);
+                    }
                 }
             }
+            // Packing takes long, and what is held in memory is there at once.
+            tokio::task::yield_now().await;
         }
+        left_out.report();
         packer.write("]}")?;
         Ok(Built { seq, document: packer.finish()?, whole })
-    }
-
-    /// Reports a definition that is not in the document, and says whether that is so until the catalog changes.
-    fn left_out(&self, entry: &PackageEntry, error: &RegistryError) -> bool {
-        // Taken away meanwhile; the next document is built without it anyway.
-        if self.storage.catalog.state().entry(&entry.coordinate).is_none() {
-            return true;
-        }
-        tracing::error!(error = chain(error), "a package is left out of the repository document");
-        is_damage(error)
     }
 
     async fn entry(&self, entry: &PackageEntry, format: RepoFormat) -> Result<Option<Value>, RegistryError> {
@@ -263,6 +262,27 @@ impl Inner {
         let definition = PackageDefinition::from_metadata(&metadata, Some(entry.release_version))
             .map_err(|source| RegistryError::Document { coordinate: coordinate.clone(), source })?;
         Ok(definition.repo_entry(format))
+    }
+}
+
+/// The definitions that are not in a document, reported together: in an outage that may be all of them.
+#[derive(Default)]
+struct LeftOut {
+    first: Option<RegistryError>,
+    count: u64,
+}
+
+impl LeftOut {
+    fn add(&mut self, error: RegistryError) {
+        self.first.get_or_insert(error);
+        self.count += 1;
+    }
+
+    fn report(&self) {
+        if let Some(first) = &self.first {
+            let (count, first) = (self.count, chain(first));
+            tracing::error!(count, first, "packages are left out of the repository document");
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Files are read in large pieces on blocking threads: the store's own stream reads 8 KiB per hop and is
 //! about twenty times slower. What was verified before and lies in the kernel's memory is read without the hop to
-//! another thread, which costs more than the reading. A stream over a network that breaks, stalls or brings wrong bytes is opened again
-//! at the last verified chunk. The first piece is verified before the stream is returned, so that a caller can
-//! still answer with an error.
+//! another thread, which costs more than the reading. A stream over a network that breaks, stalls or brings
+//! wrong bytes is opened again at the last verified chunk. The first piece is verified before the stream is
+//! returned, so that a caller can still answer with an error.
 
 use std::fs::File;
 use std::io::IoSliceMut;
