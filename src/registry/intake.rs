@@ -195,7 +195,9 @@ impl Intake {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let _place = self.enter().await?;
-        let mut gathering = Gathering::new(&self.storage, self.spool.begin(length).await?);
+        let file = self.spool.begin(length).await?;
+        let longest = length.unwrap_or(u64::MAX).min(self.largest());
+        let mut gathering = Gathering::new(&self.storage, file, longest);
         let mut body = std::pin::pin!(body);
         while let Some(piece) = body.next().await {
             gathering.write(piece.map_err(|error| IntakeError::Body(error.into()))?).await?;

@@ -27,6 +27,8 @@ pub(super) struct Gathering<'a> {
     storage: &'a Storage,
     file: SpoolFile,
     arrival: Arrival,
+    /// The longest member that can be in it, in bytes.
+    longest: u64,
     /// The last record when this began.
     start: u64,
     seen: BTreeSet<Digest>,
@@ -35,9 +37,11 @@ pub(super) struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    pub(super) fn new(storage: &'a Storage, file: SpoolFile) -> Self {
+    /// Begins with nothing of a bundle that has no more than `longest` bytes.
+    pub(super) fn new(storage: &'a Storage, file: SpoolFile, longest: u64) -> Self {
         let (arrival, start) = (Arrival::default(), storage.catalog.seq());
-        Self { storage, file, arrival, start, seen: BTreeSet::new(), current: None, arrived: Vec::new() }
+        let (seen, arrived) = (BTreeSet::new(), Vec::new());
+        Self { storage, file, arrival, longest, start, seen, current: None, arrived }
     }
 
     /// Adds what came.
@@ -62,8 +66,9 @@ impl<'a> Gathering<'a> {
     }
 
     async fn begin(&mut self, digest: Digest, size: u64) -> Result<(), IntakeError> {
-        // A digest that stands twice is for the judge of the whole.
-        let fits = size >= SHORTEST && self.arrived.len() < MOST && self.seen.insert(digest);
+        // A digest that stands twice is for the judge of the whole, and so is a length that cannot be true.
+        let fits = (SHORTEST..=self.longest).contains(&size);
+        let fits = fits && self.arrived.len() < MOST && self.seen.insert(digest);
         if !fits || self.storage.catalog.state().has(&digest) {
             return Ok(());
         }

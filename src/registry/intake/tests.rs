@@ -203,13 +203,28 @@ async fn what_is_there_does_not_arrive_again_and_what_is_wrong_is_refused_as_eve
 }
 
 #[tokio::test]
+async fn a_member_that_says_to_be_longer_than_its_bundle_is_for_the_judge_of_the_whole() {
+    let store = FaultStore::new(memory());
+    let here = instance(Arc::new(store.clone()), 1).await;
+    let (content, mut bytes) = bundle("1", 1).await;
+    let name = format!("blobs/sha256/{}", content.members[2].digest.hex());
+    let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();
+    // Packed length and length stand 12 bytes before the name.
+    bytes[at - 12..at - 4].copy_from_slice(&[[0xff, 0xff, 0xff, 0x7f]; 2].concat());
+    store.hurt([]);
+    let error = here.receive(&bytes).await.unwrap_err();
+    assert!(matches!(error, IntakeError::Bundle(_)) && error.is_final(), "{error:?}");
+    assert!(!store.steps().iter().any(|step| step.starts_with("begin")), "{:?}", store.steps());
+}
+
+#[tokio::test]
 async fn who_is_late_brings_what_arrived_again() {
     let here = instance(memory(), 1).await;
     let (first, bytes) = bundle("1", 1).await;
     here.receive(&bytes).await.unwrap();
     let (content, bytes) = bundle("2", 2).await;
     let file = here.intake.spool.begin(None).await.unwrap();
-    let mut gathering = Gathering::new(&here.storage, file);
+    let mut gathering = Gathering::new(&here.storage, file, u64::MAX);
     gathering.write(bytes.into()).await.unwrap();
     let (file, arrived) = gathering.finish();
     assert_eq!(arrived.len(), 1);
@@ -230,7 +245,7 @@ async fn who_goes_away_leaves_no_file() {
         Storage::open_local(directory.path(), Duration::ZERO, clock.clone(), entropy).await.unwrap();
     let spool = Spool::open(&directory.path().join("spool"), None, clock.clone()).await.unwrap();
     let (_, bytes) = bundle("1", 1).await;
-    let mut gathering = Gathering::new(&storage, spool.begin(None).await.unwrap());
+    let mut gathering = Gathering::new(&storage, spool.begin(None).await.unwrap(), u64::MAX);
     gathering.write(Bytes::copy_from_slice(&bytes[..bytes.len() - 3_000])).await.unwrap();
     let staging = || crate::storage::local::count_staging(directory.path()).unwrap();
     assert_eq!(staging(), 1);
