@@ -26,8 +26,8 @@ use tokio::task::{JoinError, JoinHandle};
 /// As the store's trait has it.
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// How much of a file grows before it is flushed, in bytes.
-const STRIDE: usize = 32 * 1024 * 1024;
+/// How much of a file grows before it is flushed, in bytes. Tests flush often.
+const STRIDE: usize = if cfg!(test) { 64 * 1024 } else { 32 * 1024 * 1024 };
 
 /// The store.
 #[derive(Debug)]
@@ -155,5 +155,52 @@ impl MultipartUpload for Growing {
 
     async fn abort(&mut self) -> Result<()> {
         self.upload.abort().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt as _;
+
+    use super::*;
+
+    fn store(directory: &std::path::Path) -> LocalStore {
+        LocalStore(LocalFileSystem::new_with_prefix(directory).unwrap().with_fsync(true))
+    }
+
+    #[tokio::test]
+    async fn what_grows_lies_where_it_is_flushed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, key) = (store(directory.path()), Path::from("a/b"));
+        let mut upload = store.put_multipart(&key).await.unwrap();
+        let piece = Bytes::from(vec![7; STRIDE]);
+        for _ in 0..2 {
+            upload.put_part(piece.clone().into()).await.unwrap();
+            assert!(directory.path().join("a/b#1").exists(), "the store below names it otherwise");
+        }
+        upload.complete().await.unwrap();
+        assert!(!directory.path().join("a/b#1").exists());
+        assert!(store.get(&key).await.unwrap().bytes().await.unwrap() == [&piece[..], &piece].concat());
+    }
+
+    #[tokio::test]
+    async fn an_early_flush_that_fails_ends_the_upload_whenever_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        for (name, flushes_again) in [("at the end", false), ("on the way", true)] {
+            let upload = store.0.put_multipart(&Path::from(name)).await.unwrap();
+            let failing = tokio::task::spawn_blocking(|| Err(io::Error::other("the disk is broken")));
+            while !failing.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            let path = directory.path().join("elsewhere");
+            let mut growing = Growing { upload, path, grown: 0, flushing: Some(failing), failure: None };
+            if flushes_again {
+                growing.flush();
+            }
+            growing.put_part("x".into()).await.unwrap();
+            let error = growing.complete().await.unwrap_err();
+            assert!(format!("{error:?}").contains("the disk is broken"), "{name}: {error:?}");
+        }
     }
 }
