@@ -320,6 +320,18 @@ impl Storage {
         self.lock.as_ref().map_or(Ok(()), DirectoryLock::check)
     }
 
+    /// Removes what a crash of an earlier process left half written among the blobs of a directory; a bucket has no
+    /// such things. May be dropped at any time.
+    ///
+    /// # Errors
+    /// When something cannot be looked at or removed, or a link lies there.
+    pub async fn sweep(&self) -> Result<(), LocalError> {
+        match &self.lock {
+            Some(lock) => lock.sweep().await,
+            None => Ok(()),
+        }
+    }
+
     /// Waits for the turn to put a blob that only a control record will name. To be held until that record stands,
     /// because collection knows such a blob by that record.
     pub async fn accepting(&self) -> MutexGuard<'_, ()> {

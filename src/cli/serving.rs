@@ -36,6 +36,16 @@ pub fn tend(storage: &Arc<Storage>, poll: Duration, clock: &Clock, workers: &Wor
             }
         });
     }
+    let (swept, stop) = (Arc::clone(storage), workers.stop_signal());
+    workers.spawn("sweep", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = swept.sweep() => if let Err(error) = ended {
+                let error = chain(&error);
+                tracing::warn!(error, "what a crash may have left half written was not looked for to the end");
+            }
+        }
+    });
     let (tended, stop, clock) = (Arc::clone(storage), workers.stop_signal(), clock.clone());
     workers.spawn("tend", async move {
         let mut catalog = Trouble::new("a snapshot or hint of the catalog was not written");

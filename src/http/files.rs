@@ -135,7 +135,7 @@ pub(super) async fn resource(
     };
     let span = part.clone().unwrap_or(0..blob.size);
     let mut base = base
-        .header(header::CONTENT_TYPE, &member.media_type)
+        .header(header::CONTENT_TYPE, member.media_type)
         .header(header::CONTENT_LENGTH, span.end - span.start)
         .header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", path.name));
     if part.is_some() {
@@ -149,7 +149,7 @@ pub(super) async fn resource(
         };
     }
     if part.is_none() && blob.size <= hot::LARGEST {
-        let media_type = member.media_type.clone();
+        let media_type = member.media_type.to_owned();
         let since = site.clock.boot();
         return match site.storage.read_all(&path.digest, hot::LARGEST).await {
             Ok(bytes) => {

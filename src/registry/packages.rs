@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::model::{Coordinate, Digest, PackageName, PackageVersion};
-use crate::storage::catalog::PackageEntry;
+use crate::storage::catalog::{MemberRef, PackageEntry};
 
 /// A package version in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,12 +73,12 @@ pub fn summary(entry: &PackageEntry) -> PackageSummary {
 #[must_use]
 pub fn details(entry: &PackageEntry) -> PackageDetails {
     let summary = summary(entry);
-    let member = |member: &crate::model::Member| MemberDetails {
-        role: member.role.clone(),
-        name: member.name.clone(),
+    let member = |member: MemberRef<'_>| MemberDetails {
+        role: member.role.to_owned(),
+        name: member.name.to_owned(),
         digest: member.digest,
         size: member.size,
-        media_type: member.media_type.clone(),
+        media_type: member.media_type.to_owned(),
         path: format!("/resource/{}/{}/{}", summary.coordinate, member.digest, member.name),
     };
     PackageDetails { members: entry.members.iter().map(member).collect(), summary }

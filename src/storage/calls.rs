@@ -18,7 +18,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions};
+use object_store::{Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload};
 
 use crate::clock::{Clock, DeadlinePassed};
 use crate::model::ErrorClass;
@@ -264,7 +264,7 @@ impl Calls {
         &self,
         limit: Duration,
         key: &Path,
-        bytes: Bytes,
+        bytes: impl Into<PutPayload>,
         mode: PutMode,
     ) -> Result<(), CallError> {
         self.write(&self.data, limit, key, bytes, mode).await
@@ -275,7 +275,7 @@ impl Calls {
         store: &Arc<dyn ObjectStore>,
         limit: Duration,
         key: &Path,
-        bytes: Bytes,
+        bytes: impl Into<PutPayload>,
         mode: PutMode,
     ) -> Result<(), CallError> {
         let put = store.put_opts(key, bytes.into(), PutOptions::from(mode));

@@ -6,6 +6,7 @@
 //! needs the lease, and a fence that tells the catalog which one is the newest.
 
 mod compact;
+mod members;
 mod operation;
 mod rejection;
 mod rules;
@@ -14,6 +15,7 @@ mod state;
 
 use std::sync::Arc;
 
+pub use members::{MemberRef, Members};
 pub use operation::{CatalogOperation, Copy, NewBlob, Publication};
 pub use rejection::CatalogRejection;
 pub use state::{BlobEntry, CatalogState, Moved, Origin, PackageEntry};

@@ -19,8 +19,12 @@ use crate::clock::Clock;
 use crate::model::ErrorClass;
 
 mod store;
+mod sweep;
 
 pub use store::LocalStore;
+use sweep::Written;
+#[cfg(test)]
+pub(crate) use sweep::let_age;
 
 /// How often a lock that somebody holds is tried.
 const POLL: Duration = Duration::from_millis(100);
@@ -169,6 +173,8 @@ impl LocalError {
 pub(super) struct DirectoryLock {
     file: File,
     path: PathBuf,
+    /// When it was taken.
+    since: Written,
 }
 
 impl DirectoryLock {
@@ -182,10 +188,19 @@ impl DirectoryLock {
             _ => Err(LocalError::Gone { path: self.path.clone() }),
         }
     }
+
+    /// Removes what earlier holders left half written among the blobs. May be dropped at any time.
+    pub(super) async fn sweep(&self) -> Result<(), LocalError> {
+        for folder in blocking(&self.path, sweep::blob_folders).await? {
+            let since = self.since;
+            blocking(&folder, move |folder| sweep::blobs(folder.to_owned(), since)).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Opens a directory for writing: makes it where there is none, waits at most `wait` for its lock, and
-/// removes what an earlier crash left half written.
+/// removes what an earlier crash left half written; among the blobs that is for [`DirectoryLock::sweep`].
 pub(super) async fn open(
     path: &Path,
     wait: Duration,
@@ -201,7 +216,7 @@ pub(super) async fn open(
     blocking(path, |path| {
         // Another process may have begun to use the directory while this one waited.
         inspect(path)?;
-        sweep(&path.join("v1"))
+        sweep::others(path)
     })
     .await?;
     Ok((store(path)?, lock))
@@ -260,23 +275,7 @@ pub(super) fn inspect(path: &Path) -> Result<bool, LocalError> {
 
 /// How many staging files lie in a registry's storage.
 pub(crate) fn count_staging(path: &Path) -> Result<u64, LocalError> {
-    let (mut folders, mut found) = (vec![path.join("v1")], 0);
-    while let Some(folder) = folders.pop() {
-        let failed = |error| LocalError::io("list", &folder, error);
-        let entries = match std::fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            other => other.map_err(failed)?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            if entry.file_type().map_err(failed)?.is_dir() {
-                folders.push(entry.path());
-            } else if is_staging(&entry.file_name().to_string_lossy()) {
-                found += 1;
-            }
-        }
-    }
-    Ok(found)
+    sweep::count(path)
 }
 
 fn names(path: &Path) -> Result<Vec<String>, LocalError> {
@@ -321,8 +320,9 @@ async fn acquire(
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                note_pid(&mut file).map_err(|error| LocalError::io("write the lock of", path, error))?;
-                return Ok(DirectoryLock { file, path: path.to_owned() });
+                let noted = note_pid(&mut file).and_then(|()| file.metadata());
+                let noted = noted.map_err(|error| LocalError::io("write the lock of", path, error))?;
+                return Ok(DirectoryLock { file, path: path.to_owned(), since: Written::of(&noted) });
             }
             Err(Errno::WOULDBLOCK) if waited < wait => {
                 clock.sleep(POLL.min(wait.saturating_sub(waited))).await;
@@ -375,32 +375,6 @@ fn noted_pid(file: &mut File) -> Option<u32> {
     file.rewind().ok()?;
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
-}
-
-/// Removes staging files (`name#N`) that a crash left; the store itself neither lists nor reuses them.
-/// Refuses links on the way, because the store would follow them.
-fn sweep(folder: &Path) -> Result<(), LocalError> {
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let failed = |error| LocalError::io("sweep", &folder, error);
-        let entries = match std::fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            other => other.map_err(failed)?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let kind = entry.file_type().map_err(failed)?;
-            if kind.is_symlink() {
-                return Err(LocalError::Symlink { path: entry.path() });
-            } else if kind.is_dir() {
-                folders.push(entry.path());
-            } else if is_staging(&entry.file_name().to_string_lossy()) {
-                std::fs::remove_file(entry.path()).map_err(failed)?;
-                tracing::info!(file = %entry.path().display(), "removed what a crash left half written");
-            }
-        }
-    }
-    Ok(())
 }
 
 fn is_staging(name: &str) -> bool {

@@ -105,12 +105,13 @@ pub fn times(configured: Option<Duration>, lease: &LeaseArguments) -> LeaseTimes
     LeaseTimes { ttl, ..usual }
 }
 
-/// Opens a storage for writing, and finds out first whether it may be written to.
+/// Opens a storage for writing, removes what a crash left in it, and finds out whether it may be written to.
 ///
 /// # Errors
 /// When it cannot be opened, or must not be written to.
 pub async fn open(settings: &StorageSettings, opening: &Opening) -> Result<Storage> {
     let storage = Storage::open_settings(settings, opening).await.map_err(super::held)?;
+    storage.sweep().await?;
     opening.clock.timeout(ADMISSION, storage.admit()).await?;
     match storage.writing() {
         Writing::Open | Writing::SingleWriter { .. } => Ok(storage),

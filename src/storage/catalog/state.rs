@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::members::{MemberRef, Members};
 use super::operation::{CatalogOperation, Copy, NewBlob, Publication};
 use super::rejection::CatalogRejection;
 use super::shards::Shards;
 use super::{compact, rules};
-use crate::model::{Coordinate, Digest, Epoch, Member, PackageName, PackageVersion};
+use crate::model::{Coordinate, Digest, Epoch, PackageName, PackageVersion};
 use crate::storage::blobs::{Blob, BlobKey};
 use crate::storage::records::State;
 
@@ -28,7 +29,7 @@ pub struct PackageEntry {
     /// The blob of the metadata document.
     pub document: Digest,
     /// The package's files.
-    pub members: Vec<Member>,
+    pub members: Members,
 }
 
 impl PackageEntry {
@@ -47,7 +48,7 @@ pub struct BlobEntry {
     /// Length in bytes.
     pub size: u64,
     /// Digest of its list of chunk digests; none where one chunk holds it all.
-    pub chunks: Option<Digest>,
+    pub chunks: Option<Box<Digest>>,
     /// How many package versions reference it; none do where it is retired.
     pub references: u32,
     /// Whether this copy was found damaged.
@@ -60,7 +61,7 @@ impl BlobEntry {
     }
 
     fn of(new: &NewBlob) -> Self {
-        Self { key: new.key, size: new.size, chunks: new.chunks, references: 0, damaged: false }
+        Self { key: new.key, size: new.size, chunks: new.chunks.map(Box::new), references: 0, damaged: false }
     }
 }
 
@@ -122,16 +123,16 @@ impl CatalogState {
 
     /// A file of a package: a digest is known only under a coordinate that references it.
     #[must_use]
-    pub fn member(&self, coordinate: &Coordinate, digest: &Digest) -> Option<(&Member, Blob)> {
-        let member = self.entry(coordinate)?.members.iter().find(|m| m.digest == *digest)?;
+    pub fn member(&self, coordinate: &Coordinate, digest: &Digest) -> Option<(MemberRef<'_>, Blob)> {
+        let member = self.entry(coordinate)?.members.iter().find(|member| member.digest == *digest)?;
         Some((member, self.blob(digest)?))
     }
 
     /// Where the bytes of a digest lie, whoever references them, damaged or not.
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> Option<Blob> {
-        let BlobEntry { key, size, chunks, .. } = *self.blobs.get(digest)?;
-        Some(Blob { digest: *digest, key, size, chunks })
+        let BlobEntry { key, size, chunks, .. } = self.blobs.get(digest)?;
+        Some(Blob { digest: *digest, key: *key, size: *size, chunks: chunks.as_deref().copied() })
     }
 
     /// What the catalog knows of a digest.
@@ -232,7 +233,7 @@ impl CatalogState {
             digest: publication.digest,
             release_version: publication.release_version,
             document: publication.document,
-            members: publication.members.clone(),
+            members: Members::pack(&publication.members),
         };
         for digest in publication.references() {
             if let Some(blob) = self.blobs.get_mut(&digest) {

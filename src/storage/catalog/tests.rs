@@ -89,7 +89,7 @@ fn a_digest_is_known_only_under_what_references_it() {
     apply(&mut state, &publication("other", "1", 0, &[2])).unwrap();
     let hello = Coordinate::new("hello".parse().unwrap(), "1".parse().unwrap());
     let (found, blob) = state.member(&hello, &digest(1)).unwrap();
-    assert_eq!((found.role.as_str(), blob.size), ("asset/1", 1));
+    assert_eq!((found.role, blob.size), ("asset/1", 1));
     assert!(state.member(&hello, &digest(2)).is_none(), "it belongs to the other package");
     assert!(state.member(&hello, &digest(100)).is_none(), "the document is no file of the package");
 }

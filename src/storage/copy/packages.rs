@@ -59,7 +59,7 @@ fn difference(source: &CatalogState, target: &CatalogState) -> Difference {
 
 /// The blobs of a version with their media types, each once.
 fn parts(entry: &PackageEntry) -> BTreeMap<Digest, Box<str>> {
-    let members = entry.members.iter().map(|member| (member.digest, member.media_type.as_str().into()));
+    let members = entry.members.iter().map(|member| (member.digest, member.media_type.into()));
     std::iter::once((entry.document, DOCUMENT_TYPE.into())).chain(members).collect()
 }
 
@@ -260,7 +260,7 @@ fn batch(rest: &[Entry], source: &CatalogState, target: &CatalogState) -> usize 
         let new: Vec<_> = lacking(entry, target).into_keys().filter(|digest| seen.insert(*digest)).collect();
         bytes += new.iter().filter_map(|digest| Some(source.blob(digest)?.size)).sum::<u64>();
         // What a record says of a member and of a new blob takes some 250 bytes each, digests being the most of it.
-        record += 512 + 384 * (entry.members.len() + new.len());
+        record += 512 + 384 * (entry.members.iter().count() + new.len());
         bytes <= BATCH_BYTES && record <= BATCH_RECORD
     });
     fits.count().max(1)
@@ -276,7 +276,7 @@ fn publication(entry: &PackageEntry, blobs: &mut Vec<NewBlob>) -> CatalogOperati
         digest: entry.digest,
         release_version: entry.release_version,
         document: entry.document,
-        members: entry.members.clone(),
+        members: entry.members.unpack(),
         blobs: own,
     })
 }

@@ -142,14 +142,22 @@ async fn what_a_crash_left_half_written_is_swept_by_the_holder_only() {
     std::fs::create_dir_all(&folder).unwrap();
     let staging = folder.join("00000000000000000000-0000000000000001#1");
     let kept = [folder.join("00000000000000000000-0000000000000001"), folder.join("x#y"), path.join("z#1")];
-    for file in kept.iter().chain([&staging]) {
+    let record = path.join("v1/catalog/log/00000000000000000001#1");
+    for file in kept.iter().chain([&staging, &record]) {
         std::fs::write(file, "x").unwrap();
     }
     open_read_only(path).await.unwrap();
-    assert!(staging.exists());
-    drop(start(path, NO_WAIT).await.unwrap());
+    assert!(staging.exists() && record.exists());
+    let_age(path);
+    let holder = start(path, NO_WAIT).await.unwrap();
+    assert!(!record.exists());
+    let own = folder.join("00000000000000000000-0000000000000002#1");
+    std::fs::write(&own, "x").unwrap();
+    holder.sweep().await.unwrap();
     assert!(!staging.exists());
-    assert!(kept.iter().all(|file| file.exists()));
+    assert!(own.exists() && kept.iter().all(|file| file.exists()));
+    symlink("/etc", folder.join("link")).unwrap();
+    assert_eq!(holder.sweep().await.unwrap_err().label(), "Symlink");
 }
 
 /// Run by the next test in a process of its own: holds the lock on its working directory until it is killed.

@@ -37,9 +37,12 @@ impl Place {
             Self::Memory(_) => open(self.store(), 9).await.unwrap(),
             Self::Directory(directory) => {
                 let (clock, entropy) = (Clock::system(), Entropy::seeded(9));
+                crate::storage::local::let_age(directory.path());
                 let opened = Storage::open_local(directory.path(), Duration::ZERO, clock, entropy).await;
-                assert!(objects(self).await.iter().all(|name| !name.contains('#')), "not swept");
-                opened.unwrap()
+                let opened = opened.unwrap();
+                opened.sweep().await.unwrap();
+                assert_eq!(crate::storage::local::count_staging(directory.path()).unwrap(), 0, "not swept");
+                opened
             }
         }
     }
@@ -283,7 +286,8 @@ async fn damaged(place: &Place) -> (Storage, FaultStore) {
     let (storage, store) = registry(place).await;
     let entry =
         storage.catalog.state().entry(&Sample::new("first", "1", 1).content.coordinate).unwrap().clone();
-    for digest in [entry.document, entry.members[1].digest, entry.members[3].digest] {
+    let members = entry.members.unpack();
+    for digest in [entry.document, members[1].digest, members[3].digest] {
         let blob = storage.whole(&digest).unwrap();
         place.store().delete(&blob.path()).await.unwrap();
         assert!(storage.quarantine(&blob).await);

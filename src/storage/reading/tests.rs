@@ -61,7 +61,7 @@ async fn a_copy_that_is_not_what_was_stored_is_marked_and_healed_by_publishing_a
             let entry = storage.catalog.state().entry(&sample.content.coordinate).unwrap().clone();
             let digest = match which {
                 0 => entry.document,
-                n => entry.members[n].digest,
+                n => entry.members.unpack()[n].digest,
             };
             let blob = storage.whole(&digest).unwrap();
             harm.to(&store, &blob).await;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use object_store::PutPayload;
 use serde::{Deserialize, Serialize};
 
 use super::log::View;
@@ -31,7 +32,7 @@ struct Head {
 }
 
 /// A snapshot's bytes; none where the state has no such form or is too long.
-pub(super) fn encode<S: State>(registry: &str, point: &Point<S>) -> Option<Bytes> {
+pub(super) fn encode<S: State>(registry: &str, point: &Point<S>) -> Option<PutPayload> {
     let state = match point.state.save() {
         Ok(state) if state.len() as u64 <= LIMIT / 2 => state,
         Ok(state) => {
@@ -50,10 +51,9 @@ pub(super) fn encode<S: State>(registry: &str, point: &Point<S>) -> Option<Bytes
         record: point.digest,
         state: Digest::of(&state),
     };
-    let mut bytes = serde_json::to_vec(&head).ok()?;
-    bytes.push(b'\n');
-    bytes.extend_from_slice(&state);
-    Some(bytes.into())
+    let mut head = serde_json::to_vec(&head).ok()?;
+    head.push(b'\n');
+    Some([head, state].into_iter().map(Bytes::from).collect())
 }
 
 /// A state and the record after which it is that.
