@@ -86,6 +86,9 @@ pub fn health(packages: usize, writing: &Writing) -> serde_json::Value {
         Writing::Refused(reason) => {
             Some(format!("nothing can be written, the store cannot be shared: {reason}"))
         }
+        Writing::ReadOnly(reason) => {
+            Some(format!("nothing can be written, the storage is read-only: {reason}"))
+        }
         Writing::SingleWriter { reason, .. } => {
             Some(format!("unsafeSingleWriter is set, and the store cannot be shared: {reason}"))
         }

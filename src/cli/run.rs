@@ -25,6 +25,7 @@ use crate::marathon::{Client, Timeouts};
 use crate::registry::intake::Intake;
 use crate::registry::repo::Repo;
 use crate::source::DirectorySource;
+use crate::storage::gate::Writing;
 use crate::storage::lease::LeaseTimes;
 use crate::storage::spool::Spool;
 use crate::storage::{Opening, Storage};
@@ -144,7 +145,10 @@ async fn start(
         entropy: entropy.clone(),
     };
     let storage = Arc::new(Storage::open_settings(&settings.storage, &opening).await?);
-    let spool = Spool::open(&settings.storage.spool, storage.directory(), clock.clone()).await?;
+    let spool = match storage.writing() {
+        Writing::ReadOnly(_) => Spool::idle(&settings.storage.spool, clock.clone()),
+        _ => Spool::open(&settings.storage.spool, storage.directory(), clock.clone()).await?,
+    };
     let metrics = Metrics::new()?;
     let controller = controller(settings, &storage, &metrics, (&clock, &entropy))?;
     let parts = (clock.clone(), entropy);

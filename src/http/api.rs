@@ -58,6 +58,7 @@ impl LeadDocument {
             Writing::Open => None,
             Writing::Unproven => Some("it is not known yet whether the store can be shared".to_owned()),
             Writing::Refused(reason) => Some(format!("the store cannot be shared: {reason}")),
+            Writing::ReadOnly(reason) => Some(format!("the storage is read-only: {reason}")),
             Writing::SingleWriter { reason, .. } => Some(format!(
                 "UNSAFE: the store cannot be shared, and only a promise keeps others away: {reason}"
             )),

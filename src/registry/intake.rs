@@ -59,6 +59,9 @@ pub enum IntakeError {
     /// The storage is not where it was.
     #[error(transparent)]
     Storage(#[from] LocalError),
+    /// The storage takes nothing in.
+    #[error("nothing can be taken in")]
+    NotWritable(#[source] Box<CommitError<CatalogRejection>>),
     /// The body broke off.
     #[error("the bundle did not come in whole")]
     Body(#[source] Box<dyn Error + Send + Sync>),
@@ -92,6 +95,7 @@ impl IntakeError {
         match self {
             Self::Crowded(_) | Self::Body(_) | Self::Late(_) | Self::Interrupted(_) => ErrorClass::Retry,
             Self::Storage(error) => error.class(),
+            Self::NotWritable(error) => error.class(),
             Self::Spool(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Bundle(error) => error.class(),
@@ -106,6 +110,7 @@ impl IntakeError {
         match self {
             Self::Crowded(_) => "UploadsCrowded",
             Self::Storage(error) => error.label(),
+            Self::NotWritable(error) => error.label(),
             Self::Body(_) => "BodyBroken",
             Self::Spool(error) => error.label(),
             Self::Store(error) => error.label(),
@@ -194,6 +199,8 @@ impl Intake {
     where
         E: Into<Box<dyn Error + Send + Sync>>,
     {
+        let writable = self.storage.catalog.writable().await;
+        writable.map_err(|error| IntakeError::NotWritable(error.into()))?;
         let _place = self.enter().await?;
         let file = self.spool.begin(length).await?;
         let longest = length.unwrap_or(u64::MAX).min(self.largest());

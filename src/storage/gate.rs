@@ -25,6 +25,8 @@ pub enum Writing {
     Unproven,
     /// The store does not keep what is needed, for this reason.
     Refused(String),
+    /// The store lets nobody write, for this reason.
+    ReadOnly(String),
     /// The store does not keep what is needed, and the operator's word stands in for it.
     SingleWriter {
         /// What the store does not keep.
@@ -42,6 +44,7 @@ impl Writing {
             Self::Open => "open",
             Self::Unproven => "unproven",
             Self::Refused(_) => "refused",
+            Self::ReadOnly(_) => "readOnly",
             Self::SingleWriter { .. } => "singleWriter",
         }
     }
@@ -59,6 +62,9 @@ pub enum Shut {
          that only one instance runs"
     )]
     Refused(String),
+    /// It will stay so until the next start.
+    #[error("the storage is read-only ({0}); make it writable and start again")]
+    ReadOnly(String),
     /// Another instance writes, or none.
     #[error("under unsafeSingleWriter only the instance that leads writes, and this one does not")]
     NotLeading,
@@ -112,6 +118,7 @@ impl Gate {
             Writing::Open | Writing::SingleWriter { .. } => Ok(()),
             Writing::Unproven => Err(Shut::Unproven),
             Writing::Refused(reason) => Err(Shut::Refused(reason.clone())),
+            Writing::ReadOnly(reason) => Err(Shut::ReadOnly(reason.clone())),
         }
     }
 

@@ -222,6 +222,11 @@ pub(super) async fn open(
     Ok((store(path)?, lock))
 }
 
+/// Whether a directory holds a registry's storage that can at least be looked at.
+pub(super) async fn is_storage(path: &Path) -> bool {
+    blocking(path, inspect).await.unwrap_or_default()
+}
+
 /// Opens a directory for reading, beside whoever writes to it.
 pub(super) async fn open_read_only(path: &Path) -> Result<LocalStore, LocalError> {
     let ours = blocking(path, inspect).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::backend::{BackendError, Bucket, Waits};
 use super::gate::{Gate, Writing};
+use super::local::LocalError;
 use super::probe::{Probe, ProbeReport, Verdict};
 use super::records::Access;
 use super::{Storage, StorageError, local};
@@ -67,14 +68,20 @@ impl Admission {
 
 impl Storage {
     /// Opens storage for writing, creating it where there is none. On a bucket that holds a registry already,
-    /// writing is possible once [`Storage::admit`] has found that several may.
+    /// writing is possible once [`Storage::admit`] has found that several may. A directory that cannot be written to
+    /// and holds a registry is opened all the same; [`Storage::writing`] says so.
     ///
     /// # Errors
     /// When the back end cannot be used; nothing in it was changed.
     pub async fn open_settings(settings: &StorageSettings, opening: &Opening) -> Result<Self, StorageError> {
         match &settings.backend {
             Backend::Local { path } | Backend::MountVolume { path, .. } => {
-                let (store, lock) = local::open(path, opening.lock_wait, &opening.clock).await?;
+                let (store, lock) = match local::open(path, opening.lock_wait, &opening.clock).await {
+                    Err(LocalError::NotWritable { source, .. }) if local::is_storage(path).await => {
+                        return Self::open_unwritable(path, &source, opening).await;
+                    }
+                    other => other?,
+                };
                 let calls = super::Calls::new(Arc::new(store), opening.clock.clone());
                 let mut storage = Self::assemble(calls, Access::ReadWrite, Gate::default(), opening).await?;
                 storage.lock = Some(lock);
@@ -104,6 +111,21 @@ impl Storage {
             }
         };
         Self::assemble(calls, Access::ReadOnly, Gate::default(), opening).await
+    }
+
+    /// Opens a directory that cannot be written to, for what it holds.
+    async fn open_unwritable(
+        path: &Path,
+        reason: &std::io::Error,
+        opening: &Opening,
+    ) -> Result<Self, StorageError> {
+        let store = local::open_read_only(path).await?;
+        let writing = Writing::ReadOnly(reason.to_string());
+        announce(&writing);
+        let calls = super::Calls::new(Arc::new(store), opening.clock.clone());
+        let mut storage = Self::assemble(calls, Access::ReadOnly, Gate::new(writing), opening).await?;
+        storage.directory = Some(path.to_owned());
+        Ok(storage)
     }
 
     async fn open_bucket(
@@ -204,6 +226,9 @@ fn announce(writing: &Writing) {
     match writing {
         Writing::Refused(reason) => {
             tracing::error!(reason, "the store cannot be shared; nothing is written");
+        }
+        Writing::ReadOnly(reason) => {
+            tracing::error!(reason, "the storage is read-only; what is there is served, nothing is written");
         }
         Writing::SingleWriter { reason, .. } => {
             tracing::error!(reason, "the store cannot be shared; written to on the operator's word");

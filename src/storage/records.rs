@@ -260,9 +260,10 @@ impl<R: Rejection> CommitError<R> {
             | Self::Stalled { .. }
             | Self::Interrupted
             | Self::Contended { .. } => ErrorClass::Retry,
-            Self::TooLarge { .. } | Self::Encode(_) | Self::ReadOnly | Self::Shut(Shut::Refused(_)) => {
-                ErrorClass::Stall
-            }
+            Self::TooLarge { .. }
+            | Self::Encode(_)
+            | Self::ReadOnly
+            | Self::Shut(Shut::Refused(_) | Shut::ReadOnly(_)) => ErrorClass::Stall,
             Self::Shut(Shut::Unproven | Shut::NotLeading) => ErrorClass::Wait,
             Self::Newer(_) => ErrorClass::Fatal,
         }

@@ -145,6 +145,13 @@ impl Spool {
         Ok(Self(Arc::new(Inner { directory: directory.to_owned(), volumes, clock, promised, files })))
     }
 
+    /// The spool of a storage that takes nothing in: the directory is not looked at before a file is begun in it.
+    #[must_use]
+    pub fn idle(directory: &Path, clock: Clock) -> Self {
+        let (directory, promised, files) = (directory.to_owned(), AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inner { directory, volumes: Vec::new(), clock, promised, files }))
+    }
+
     /// Begins a file for a body of that length, or of one that is not known.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! A disk without room: what is there stays readable, nothing is half done, and room is all it takes to go on.
+//! A disk without room, or one that cannot be written to: what is there stays readable, nothing is half done, and the
+//! disk's recovery is all it takes to go on.
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,12 @@ impl Disk {
 
     fn make_room(&self) {
         std::fs::remove_file(self.ballast()).unwrap();
+    }
+
+    /// None where that cannot be done here.
+    fn remount(&self, how: &str) -> Option<()> {
+        let remounted = tool("mount", &["-o", &format!("remount,{how}"), self.0.to_str().unwrap()]);
+        remounted.is_ok_and(|output| output.status.success()).then_some(())
     }
 
     fn ballast(&self) -> PathBuf {
@@ -102,4 +109,41 @@ fn started_on_a_full_disk_it_serves_and_leads_as_soon_as_there_is_room() {
     until("it leads", DEADLINE, || if second.is_leading()? { Ok(()) } else { Err(second.errors()) });
     ledger.publish(&second.url, &Sample::new("new", 1)).unwrap();
     assert_eq!(second.terminate().code(), Some(0));
+}
+
+#[test]
+fn started_on_a_read_only_volume_it_serves_and_says_why_it_takes_nothing() {
+    let place = Place::new();
+    let Some(disk) = Disk::mount(&place.path().join("disk")) else { return };
+    let store = disk.0.join("store");
+    let mut first = on_directory(&place, &store).start();
+    first.wait_until_ready();
+    let (ledger, old, new) = (Ledger::default(), Sample::new("old", 1), Sample::new("new", 1));
+    ledger.publish(&first.url, &old).unwrap();
+    assert_eq!(first.terminate().code(), Some(0));
+    if disk.remount("ro").is_none() {
+        println!("skipped: a tmpfs cannot be made read-only here");
+        return;
+    }
+    let mut second = on_directory(&place, &store).start();
+    second.wait_until_ready();
+    check_readable(&second, &old);
+    let answer = ask("POST", &format!("{}/api/v1/packages", second.url), new.bundle()).unwrap();
+    assert_eq!((answer.status, answer.json().unwrap()["type"].as_str()), (503, Some("WriteRefused")));
+    assert!(answer.text().contains("make it writable and start again"), "{}", answer.text());
+    let health = get(&format!("{}/health", second.url)).unwrap();
+    assert_eq!(health.status, 200);
+    assert!(health.text().contains("read-only"), "{}", health.text());
+    until("it has found out that it cannot lead", DEADLINE, || {
+        let errors = second.errors();
+        if errors.contains("can never lead") { Ok(()) } else { Err(errors) }
+    });
+    check_readable(&second, &old);
+    assert_eq!(second.terminate().code(), Some(0));
+    disk.remount("rw").unwrap();
+    let mut third = on_directory(&place, &store).start();
+    third.wait_until_ready();
+    ledger.publish(&third.url, &new).unwrap();
+    check_readable(&third, &old);
+    assert_eq!(third.terminate().code(), Some(0));
 }

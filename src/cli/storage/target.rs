@@ -117,6 +117,7 @@ pub async fn open(settings: &StorageSettings, opening: &Opening) -> Result<Stora
         Writing::Open | Writing::SingleWriter { .. } => Ok(storage),
         Writing::Unproven => Err(Box::new(Shut::Unproven)),
         Writing::Refused(reason) => Err(Box::new(Shut::Refused(reason))),
+        Writing::ReadOnly(reason) => Err(Box::new(Shut::ReadOnly(reason))),
     }
 }
 

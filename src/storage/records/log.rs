@@ -179,11 +179,11 @@ impl<S: State> Log<S> {
 
     /// The same without waiting.
     pub(super) fn writable_now(&self) -> Result<(), CommitError<S::Rejection>> {
-        match self.newer() {
-            _ if self.site.access == Access::ReadOnly => Err(CommitError::ReadOnly),
-            Some(newer) => Err(CommitError::Newer(newer)),
-            None => self.site.gate.check(self.site.by_leader_only).map_err(CommitError::Shut),
+        if let Some(newer) = self.newer() {
+            return Err(CommitError::Newer(newer));
         }
+        self.site.gate.check(self.site.by_leader_only).map_err(CommitError::Shut)?;
+        if self.site.access == Access::ReadOnly { Err(CommitError::ReadOnly) } else { Ok(()) }
     }
 
     /// Reads what others wrote since; returns the number of the last record. What was written before the call is
