@@ -287,8 +287,9 @@ impl<S: State> Log<S> {
     }
 }
 
-/// Moves the view to the tail, beginning with `ahead` records at a time. What was read before an error counts.
-/// Gives the time before the look that found nothing more; none where a newer program's record ended the reading.
+/// Moves the view to the tail, beginning with `ahead` records at a time, later with more. What was read before an
+/// error counts. Gives the time before the look that found nothing more; none where a newer program's record ended the
+/// reading.
 pub(super) async fn read_on<S: State>(
     site: &Site,
     names: &Names,
@@ -296,6 +297,7 @@ pub(super) async fn read_on<S: State>(
     mut ahead: u64,
 ) -> Result<Option<Duration>, LogError> {
     write(view).newer = None;
+    let mut full_rounds = 0;
     loop {
         ahead = ahead.min(AHEAD);
         let begun = site.calls.clock.boot();
@@ -313,7 +315,11 @@ pub(super) async fn read_on<S: State>(
                 return Ok(None);
             }
         }
-        ahead *= 2;
+        // Mostly there was one new record, and one more look finds the end.
+        full_rounds += 1;
+        if full_rounds > 1 {
+            ahead *= 2;
+        }
     }
 }
 

@@ -23,6 +23,10 @@ const KEPT: usize = 3;
 /// How seldom the hint is written: stores limit writes to one key.
 const HINT_PAUSE: Duration = Duration::from_secs(2);
 
+/// The same for a log that is trimmed. It grows all the time, because its holder's signs of life are records; and to
+/// open it takes a listing in any case.
+const HINT_PAUSE_TRIMMED: Duration = Duration::from_secs(30);
+
 /// How long writing a snapshot may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -129,7 +133,8 @@ impl<S: State> Log<S> {
         let hint = {
             let due = self.due();
             let hint = Hint { tail: self.seq(), snapshot: due.snapshot };
-            let early = due.hinted_at.is_some_and(|at| now.saturating_sub(at) < HINT_PAUSE);
+            let pause = if self.names.retention.is_some() { HINT_PAUSE_TRIMMED } else { HINT_PAUSE };
+            let early = due.hinted_at.is_some_and(|at| now.saturating_sub(at) < pause);
             // Whoever only reads leaves it to those who write.
             let news = due.own > due.hinted.tail || due.snapshot > due.hinted.snapshot;
             if due.own == 0 || !news || early {
