@@ -186,3 +186,21 @@ fn a_registry_with_packages_or_their_remains_becomes_no_copy() {
     state.apply(2, &CatalogOperation::Unpublished { coordinate });
     assert_eq!(state.validate(&copied, Epoch(0)), Err(CatalogRejection::NotEmpty));
 }
+
+#[test]
+fn saved_bytes_that_are_not_those_of_a_state_are_refused() {
+    let mut state = CatalogState::default();
+    let mut publication = publication("hello", "1", 0, &[1, 2]);
+    publication.blobs[0].chunks = Some(digest(7));
+    apply(&mut state, &publication).unwrap();
+    let copy = Copy { digest: digest(9), key: BlobKey { start: 0, random: 9 } };
+    Arc::make_mut(&mut state.condemned).insert(copy, 1);
+    let saved = state.save().unwrap();
+    assert_eq!(CatalogState::load(&saved).unwrap(), state);
+    for length in 0..saved.len() {
+        assert!(CatalogState::load(&saved[..length]).is_err(), "{length} of {} bytes", saved.len());
+    }
+    assert!(CatalogState::load(&[&saved[..], &[0]].concat()).unwrap_err().contains("1 bytes follow"));
+    let other_form = [&[saved[0] + 1], &saved[1..]].concat();
+    assert!(CatalogState::load(&other_form).unwrap_err().contains("form"));
+}
