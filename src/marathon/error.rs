@@ -2,7 +2,8 @@
 //!
 //! Some status codes have two meanings (403, 409) and some meanings have two codes; what tells them apart
 //! stands in `api/MarathonExceptionMapper.scala` and the resource files of mesosphere/marathon. In front of
-//! Marathon may be a proxy (Admin Router) that answers in HTML.
+//! Marathon may be a proxy (Admin Router) that answers in HTML; a standby that knows no leader answers for itself
+//! (`api/LeaderProxyFilter.scala`).
 
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ pub enum MarathonError {
         /// The places; empty where it names none.
         details: Vec<FieldError>,
     },
-    /// The request is malformed (400); our mistake.
+    /// The request is malformed (400), or the verb or the form is not served there (405, 406, 415); our mistake.
     #[error("Marathon does not understand the request: {message}")]
     BadRequest {
         /// Marathon's words.
@@ -80,7 +81,30 @@ pub enum MarathonError {
         /// The path.
         path: String,
     },
-    /// An error inside, no leader, or a proxy that does not reach it (5xx).
+    /// 404, and not in Marathon's form: nothing of ours is known to whoever answers. Says nothing about apps.
+    #[error("nobody knows a Marathon there (404): {message}; check marathon.url and its path")]
+    WrongPath {
+        /// The first words of the answer.
+        message: String,
+    },
+    /// A standby that knows no leader, or does not reach it (502, 503). The request went no further.
+    #[error("Marathon has no leader just now (status {status}): {message}")]
+    NoLeader {
+        /// The status code.
+        status: u16,
+        /// Marathon's words.
+        message: String,
+    },
+    /// HTML instead of Marathon's JSON, with an error: Admin Router, another proxy, or the servlet container.
+    /// What lies behind it may have done what was asked.
+    #[error("a proxy answers in Marathon's place (status {status}): {message}")]
+    Proxy {
+        /// The status code.
+        status: u16,
+        /// The first words of the answer.
+        message: String,
+    },
+    /// An error inside (5xx).
     #[error("Marathon is not available (status {status}): {message}")]
     Unavailable {
         /// The status code.
@@ -95,6 +119,15 @@ pub enum MarathonError {
         status: u16,
         /// What is wrong, or the first words of the answer.
         message: String,
+    },
+    /// Sent elsewhere, where we do not follow: to a place that is not of the cluster, such as a page for people to
+    /// log in, or in circles. Nothing was done.
+    #[error(
+        "redirects to {location}, which is not followed: it is none of marathon.url, not the leader, or another route"
+    )]
+    Redirected {
+        /// Where to, without a query.
+        location: String,
     },
     /// The connection failed. A write may have arrived all the same.
     #[error("cannot reach Marathon")]
@@ -122,10 +155,14 @@ impl MarathonError {
             | Self::Invalid { .. }
             | Self::BadRequest { .. }
             | Self::UnknownRoute { .. }
+            | Self::Redirected { .. }
             | Self::TooLarge { .. } => ErrorClass::Stall,
             Self::AlreadyExists { .. }
             | Self::Conflict { .. }
             | Self::NotFound { .. }
+            | Self::WrongPath { .. }
+            | Self::NoLeader { .. }
+            | Self::Proxy { .. }
             | Self::Unavailable { .. }
             | Self::NotMarathon { .. }
             | Self::Transport(_)
@@ -140,6 +177,7 @@ impl MarathonError {
         match self {
             Self::Transport(error) => !error.is_connect(),
             Self::Timeout(_)
+            | Self::Proxy { .. }
             | Self::Unavailable { .. }
             | Self::NotMarathon { .. }
             | Self::TooLarge { .. } => true,
@@ -163,7 +201,11 @@ impl MarathonError {
             Self::BadRequest { .. } => "BadRequest",
             Self::NotFound { .. } => "NotFound",
             Self::UnknownRoute { .. } => "UnknownRoute",
+            Self::WrongPath { .. } => "WrongPath",
+            Self::NoLeader { .. } => "NoLeader",
+            Self::Proxy { .. } => "Proxy",
             Self::Unavailable { .. } => "Unavailable",
+            Self::Redirected { .. } => "Redirected",
             Self::NotMarathon { .. } => "NotMarathon",
             Self::Transport(_) => "Transport",
             Self::Timeout(_) => "Timeout",

@@ -18,6 +18,14 @@ pub(super) struct Answer {
 /// The most of a foreign body that gets into a message.
 const LONGEST_MESSAGE: usize = 300;
 
+/// The most faults of a definition that are told.
+const MOST_DETAILS: usize = 50;
+
+/// What a standby says when it could not pass a request on (`LeaderProxyFilter.scala`). That a connection to the
+/// leader broke or timed out is not among it: the leader may have done what was asked.
+const NO_LEADER: [&str; 3] =
+    ["Could not determine the current leader", "Connection to leader refused", "Detected proxying loop"];
+
 impl Answer {
     /// Reads the body of a success.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, MarathonError> {
@@ -33,19 +41,26 @@ impl Answer {
         let object = self.object();
         let message = object.as_ref().map_or_else(|| self.beginning(), message_of);
         match (status, object) {
+            (300..=399, _) => MarathonError::Redirected { location: "nowhere".into() },
             (401, _) => MarathonError::Unauthorized { message },
             (403, Some(_)) if is_limit(&message) => MarathonError::TooManyDeployments { message },
             (403, _) => MarathonError::Forbidden { message },
             (500, Some(_)) if message == "URI not found" => MarathonError::UnknownRoute { path: path.into() },
-            (500..=599, _) => MarathonError::Unavailable { status, message },
-            (400, Some(_)) => MarathonError::BadRequest { message },
+            (502 | 503, _) if NO_LEADER.iter().any(|words| message.contains(words)) => {
+                MarathonError::NoLeader { status, message }
+            }
+            (400 | 405 | 406 | 415, Some(_)) => MarathonError::BadRequest { message },
             (404, Some(body)) if body.contains_key("message") => MarathonError::NotFound { message },
+            (404, _) => MarathonError::WrongPath { message },
             (409, Some(body)) => conflict(&body, message),
             (422, Some(body)) => {
                 let details = details_of(&body);
-                let message = body.get("message").and_then(Value::as_str).unwrap_or("no reason given").into();
+                let told = if details.is_empty() { message } else { word_of(&body) };
+                let message = if told.is_empty() { "no reason given".into() } else { told };
                 MarathonError::Invalid { message, details }
             }
+            (400..=599, None) if message.starts_with('<') => MarathonError::Proxy { status, message },
+            (500..=599, _) => MarathonError::Unavailable { status, message },
             _ => MarathonError::NotMarathon { status, message },
         }
     }
@@ -86,15 +101,49 @@ fn conflict(body: &Map<String, Value>, message: String) -> MarathonError {
     MarathonError::Conflict { message }
 }
 
-/// `details: [{path, errors: [..]}]`, one entry per error.
+/// The bare `message`.
+fn word_of(body: &Map<String, Value>) -> String {
+    let message = body.get("message").and_then(Value::as_str).unwrap_or_default();
+    message.chars().take(LONGEST_MESSAGE).collect()
+}
+
+/// `details: [{path, errors: [..]}]`, one entry per error. A single one may stand without its list, and plugins
+/// write `{"/path": ["error"]}`.
 fn details_of(body: &Map<String, Value>) -> Vec<FieldError> {
     let mut details = Vec::new();
-    for detail in body.get("details").and_then(Value::as_array).into_iter().flatten() {
-        let path = detail.get("path").and_then(Value::as_str).unwrap_or_default();
-        let errors = detail.get("errors").and_then(Value::as_array);
-        for error in errors.into_iter().flatten().filter_map(Value::as_str) {
-            details.push(FieldError { path: path.into(), message: error.into() });
+    match body.get("details") {
+        Some(Value::Array(items)) => items.iter().for_each(|item| detail(item, &mut details)),
+        Some(item @ Value::Object(members)) if members.contains_key("errors") => detail(item, &mut details),
+        Some(Value::Object(members)) => {
+            for (path, errors) in members {
+                faults(path, Some(errors), &mut details);
+            }
+        }
+        _ => {}
+    }
+    details.truncate(MOST_DETAILS);
+    details
+}
+
+fn detail(item: &Value, details: &mut Vec<FieldError>) {
+    match item {
+        Value::String(_) => faults("", Some(item), details),
+        item => {
+            let path = item.get("path").and_then(Value::as_str).unwrap_or_default();
+            faults(path, item.get("errors"), details);
         }
     }
-    details
+}
+
+/// The errors of one place: texts, or one text.
+fn faults(path: &str, errors: Option<&Value>, details: &mut Vec<FieldError>) {
+    let errors = match errors {
+        Some(Value::Array(errors)) => errors.as_slice(),
+        Some(error) => std::slice::from_ref(error),
+        None => &[],
+    };
+    for error in errors.iter().filter_map(Value::as_str) {
+        let message = error.chars().take(LONGEST_MESSAGE).collect();
+        details.push(FieldError { path: path.into(), message });
+    }
 }

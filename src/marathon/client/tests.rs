@@ -140,40 +140,68 @@ async fn only_marathons_own_404_is_absence() {
     let client = script.client().await;
     assert_eq!(client.app(&id()).await.unwrap().unwrap().id(), Some("/g/a"));
     assert_eq!(client.app(&id()).await.unwrap(), None);
-    for expected in ["NotFound", "NotMarathon", "NotMarathon"] {
+    for expected in ["NotFound", "WrongPath", "WrongPath"] {
         assert_eq!(client.app(&id()).await.unwrap_err().label(), expected);
     }
 }
 
-/// Status, body, and the error that a PUT makes of them.
-const SHAPES: &[(u16, &str, &str, ErrorClass)] = &[
-    (400, r#"{"message": "Invalid JSON", "details": "Unexpected end"}"#, "BadRequest", ErrorClass::Stall),
-    (401, "<html>login</html>", "Unauthorized", ErrorClass::Stall),
-    (401, r#"{"message": "Invalid username or password."}"#, "Unauthorized", ErrorClass::Stall),
-    (403, r#"{"message": "Not Authorized to perform this action!"}"#, "Forbidden", ErrorClass::Stall),
-    (403, "<html></html>", "Forbidden", ErrorClass::Stall),
+/// Status, body, the error that a PUT makes of them, and whether the PUT may have been stored.
+const SHAPES: &[(u16, &str, &str, ErrorClass, bool)] = &[
+    (
+        400,
+        r#"{"message": "Invalid JSON", "details": "Unexpected end"}"#,
+        "BadRequest",
+        ErrorClass::Stall,
+        false,
+    ),
+    (400, "<html>Bad Request</html>", "Proxy", ErrorClass::Retry, true),
+    (401, "<html>login</html>", "Unauthorized", ErrorClass::Stall, false),
+    (401, r#"{"message": "Invalid username or password."}"#, "Unauthorized", ErrorClass::Stall, false),
+    (403, r#"{"message": "Not Authorized to perform this action!"}"#, "Forbidden", ErrorClass::Stall, false),
+    (403, "<html></html>", "Forbidden", ErrorClass::Stall, false),
     (
         403,
         r#"{"message": "Max number (100) of running deployments is achieved. Wait for them."}"#,
         "TooManyDeployments",
         ErrorClass::Wait,
+        false,
     ),
-    (404, r#"{"message": "App '/g/a' does not exist"}"#, "NotFound", ErrorClass::Retry),
-    (404, "<html></html>", "NotMarathon", ErrorClass::Retry),
-    (409, r#"{"message": "App is locked", "deployments": [{"id": "x"}]}"#, "Locked", ErrorClass::Wait),
-    (409, r#"{"message": "An app with id [/g/a] already exists."}"#, "AlreadyExists", ErrorClass::Retry),
-    (409, r#"{"message": "conflicting change"}"#, "Conflict", ErrorClass::Retry),
-    (422, r#"{"message": "Object is not valid", "details": []}"#, "Invalid", ErrorClass::Stall),
-    (422, r#"{"message": "bad selector"}"#, "Invalid", ErrorClass::Stall),
-    (500, r#"{"message": "URI not found"}"#, "UnknownRoute", ErrorClass::Stall),
-    (500, r#"{"message": "boom"}"#, "Unavailable", ErrorClass::Retry),
-    (502, r#"{"message": "no leader"}"#, "Unavailable", ErrorClass::Retry),
-    (503, "<html>busy</html>", "Unavailable", ErrorClass::Retry),
-    (504, "", "Unavailable", ErrorClass::Retry),
-    (302, "", "NotMarathon", ErrorClass::Retry),
-    (418, "{}", "NotMarathon", ErrorClass::Retry),
-    (200, "<html>login</html>", "NotMarathon", ErrorClass::Retry),
-    (200, "{}", "NotMarathon", ErrorClass::Retry),
+    (404, r#"{"message": "App '/g/a' does not exist"}"#, "NotFound", ErrorClass::Retry, false),
+    (404, "<html></html>", "WrongPath", ErrorClass::Retry, false),
+    (404, "", "WrongPath", ErrorClass::Retry, false),
+    (405, r#"{"message": "HTTP 405 Method Not Allowed"}"#, "BadRequest", ErrorClass::Stall, false),
+    (409, r#"{"message": "App is locked", "deployments": [{"id": "x"}]}"#, "Locked", ErrorClass::Wait, false),
+    (
+        409,
+        r#"{"message": "An app with id [/g/a] already exists."}"#,
+        "AlreadyExists",
+        ErrorClass::Retry,
+        false,
+    ),
+    (409, r#"{"message": "conflicting change"}"#, "Conflict", ErrorClass::Retry, false),
+    (409, "<html></html>", "Proxy", ErrorClass::Retry, true),
+    (422, r#"{"message": "Object is not valid", "details": []}"#, "Invalid", ErrorClass::Stall, false),
+    (422, r#"{"message": "bad selector"}"#, "Invalid", ErrorClass::Stall, false),
+    (500, r#"{"message": "URI not found"}"#, "UnknownRoute", ErrorClass::Stall, false),
+    (500, r#"{"message": "boom"}"#, "Unavailable", ErrorClass::Retry, true),
+    (500, "<html>boom</html>", "Proxy", ErrorClass::Retry, true),
+    (502, "<html>Connection to leader refused.</html>", "NoLeader", ErrorClass::Retry, false),
+    (
+        502,
+        r#"{"message": "Failed to successfully establish a connection to the leader."}"#,
+        "Unavailable",
+        ErrorClass::Retry,
+        true,
+    ),
+    (502, "<html>502 Bad Gateway: openresty</html>", "Proxy", ErrorClass::Retry, true),
+    (503, r#"{"message": "Could not determine the current leader"}"#, "NoLeader", ErrorClass::Retry, false),
+    (503, "<html>busy</html>", "Proxy", ErrorClass::Retry, true),
+    (504, "<html>Connection to leader timed out.</html>", "Proxy", ErrorClass::Retry, true),
+    (504, "", "Unavailable", ErrorClass::Retry, true),
+    (302, "", "Redirected", ErrorClass::Stall, false),
+    (418, "{}", "NotMarathon", ErrorClass::Retry, true),
+    (200, "<html>login</html>", "NotMarathon", ErrorClass::Retry, true),
+    (200, "{}", "NotMarathon", ErrorClass::Retry, true),
 ];
 
 #[tokio::test]
@@ -181,9 +209,10 @@ async fn every_error_shape_has_its_own_variant_and_nothing_is_tried_again() {
     let script =
         SHAPES.iter().fold(Script::default(), |script, (status, body, ..)| script.answer(*status, body));
     let client = script.client().await;
-    for (status, body, label, class) in SHAPES {
+    for (status, body, label, class, stored) in SHAPES {
         let error = client.replace(&id(), &app(), false).await.unwrap_err();
-        assert_eq!((error.label(), error.class()), (*label, *class), "{status} {body}: {error:?}");
+        let got = (error.label(), error.class(), error.may_have_been_applied());
+        assert_eq!(got, (*label, *class, *stored), "{status} {body}: {error:?}");
     }
     assert_eq!(script.asked().len(), SHAPES.len());
 }
@@ -205,7 +234,30 @@ async fn locks_and_faults_carry_their_details() {
     let text = "Marathon refuses the definition: Object is not valid: /cpus: too few; /cpus: odd";
     assert_eq!(error.to_string(), text);
     let error = client.create(&app()).await.unwrap_err();
-    assert_eq!(error.to_string(), "Marathon is not available (status 503): <html> busy </html>");
+    let text = "a proxy answers in Marathon's place (status 503): <html> busy </html>";
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn faults_of_a_definition_are_read_in_every_form() {
+    let table = [
+        (r#"[{"path": "/apps(0)/id", "errors": ["bad"]}]"#, "/apps(0)/id: bad"),
+        (r#"{"path": "/id", "errors": ["bad", "worse"]}"#, "/id: bad; /id: worse"),
+        (r#"{"/id": ["bad"], "/mem": "low"}"#, "/id: bad; /mem: low"),
+        (r#"[{"path": "/id", "errors": "bad"}, "odd", 7, {"errors": [1]}]"#, "/id: bad; odd"),
+    ];
+    let body = |details: &str| format!("{{\"message\": \"Invalid JSON\", \"details\": {details}}}");
+    let script =
+        table.iter().fold(Script::default(), |script, (details, _)| script.answer(422, &body(details)));
+    let script = script.answer(422, &body("\"in words\""));
+    let client = script.client().await;
+    for (details, told) in table {
+        let error = client.create(&app()).await.unwrap_err();
+        let expected = format!("Marathon refuses the definition: Invalid JSON: {told}");
+        assert_eq!(error.to_string(), expected, "{details}");
+    }
+    let error = client.create(&app()).await.unwrap_err();
+    assert_eq!(error.to_string(), "Marathon refuses the definition: Invalid JSON: in words");
 }
 
 #[tokio::test]
