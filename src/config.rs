@@ -31,7 +31,13 @@
 //!     ca: ca.pem
 //!   unsafeSingleWriter: false          # the word that nobody else writes to a bucket that cannot order writers
 //!   spool: /var/spool                  # where uploads are gathered; left out: beside local storage, else $TMPDIR
-//! marathon: {url: http://marathon.mesos:8080, ca: ca.pem}
+//! marathon:
+//!   url: https://leader.mesos/service/marathon   # or a list of the same cluster's: the next is asked where one is away
+//!   ca: ca.pem                         # certificates to trust besides the system's
+//!   auth:                              # left out or none: nobody asks who we are; else one of these, each from a file
+//!     basic: {user: registry, password: {file: password}}    # that may change while we run
+//!     token: {file: token}             # a token of DC/OS
+//!     serviceAccount: {file: account}  # JSON with uid, private_key, login_endpoint and scheme RS256
 //! sources:
 //!   - name: platform
 //!     directory: manifests
@@ -54,11 +60,13 @@ mod environment;
 mod file;
 mod ha;
 mod json;
+mod marathon;
 mod options;
 mod run;
 mod s3;
 mod settings;
 mod sources;
+mod stamp;
 mod storage;
 mod target;
 mod tokens;
@@ -67,9 +75,10 @@ mod values;
 pub use environment::Environment;
 pub use ha::HaSettings;
 pub use settings::{
-    Backend, MarathonSettings, RunSettings, S3Credentials, S3Keys, S3Settings, SourceSettings,
+    Backend, MarathonAuth, MarathonSettings, RunSettings, S3Credentials, S3Keys, S3Settings, SourceSettings,
     StorageSettings, TlsSettings,
 };
+pub use stamp::Stamp;
 pub use target::{BackendOptions, storage_from_cli};
 pub use tokens::{TokenSet, Tokens, TokensError};
 

@@ -13,7 +13,7 @@ pub mod model;
 pub mod normalize;
 pub mod rewrite;
 
-pub use client::{Client, Deployment, Info, Timeouts, Written, install_tls_provider};
+pub use client::{AuthError, Client, Deployment, Info, Timeouts, Written, install_tls_provider};
 pub use error::MarathonError;
 
 #[cfg(test)]

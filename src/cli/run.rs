@@ -221,7 +221,7 @@ fn controller(
     let directory = DirectorySource::of_folder(source.name.clone(), &source.directory, clock.clone())?;
     Ok(Some(Arc::new(Controller::new(Parts {
         source: Box::new(directory),
-        marathon: Client::new(&marathon.url, timeouts, clock.clone(), metrics.clone())?,
+        marathon: Client::connect(marathon, timeouts, (clock.clone(), entropy.clone()), metrics.clone())?,
         storage: Arc::clone(storage),
         settings: PlanSettings {
             public_url: settings.public_url(),

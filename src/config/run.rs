@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::storage::{self, BACKENDS, SWITCHES};
 use super::values::{Context, checked, filled, flag, misplaced, path, server_url};
-use super::{HaSettings, MarathonSettings, RunSettings, TlsSettings, ha, sources};
+use super::{HaSettings, RunSettings, TlsSettings, ha, marathon, sources};
 use crate::manifest::fields::{Fields, Located};
 use crate::model::{AppId, Problem};
 
@@ -51,7 +51,7 @@ pub fn read(root: Located<'_>, context: &mut Context<'_>) -> Option<RunSettings>
     let example = "{local: {path: /var/lib/dcos-registry}}";
     let storage = root.required("storage", example, &mut context.faults);
     let storage = storage.and_then(|at| storage::read(at, context));
-    let marathon = root.optional("marathon").and_then(|at| read_marathon(at, context));
+    let marathon = root.optional("marathon").and_then(|at| marathon::read(at, context));
     let sources = sources::read(&root, context);
     let ha = root.optional("ha").and_then(|at| ha::read(at, context)).unwrap_or_default();
     let own_app = own_app(context);
@@ -182,19 +182,6 @@ fn read_auth(at: Located<'_>, context: &mut Context<'_>) -> Option<PathBuf> {
             None
         }
     }
-}
-
-fn read_marathon(at: Located<'_>, context: &mut Context<'_>) -> Option<MarathonSettings> {
-    let fields = at.fields(&["url", "ca", "auth"], &mut context.faults)?;
-    let example = "https://marathon.mesos:8443";
-    let message = "logging in at Marathon is not supported yet";
-    misplaced(&fields, &["auth"], message, "remove it, and name a Marathon that needs no login", context);
-    let url = fields.required("url", example, &mut context.faults).and_then(|at| {
-        let url = server_url(at.text(&mut context.faults)?, example);
-        checked(&at, url, context)
-    });
-    let ca = fields.optional("ca").and_then(|at| path(&at, context));
-    Some(MarathonSettings { url: url?, ca })
 }
 
 /// The settings that a file without them has.

@@ -67,10 +67,30 @@ pub struct TlsSettings {
 /// How Marathon is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarathonSettings {
-    /// Its URL without a slash at the end.
-    pub url: String,
+    /// The URLs of one cluster's Marathon, at least one, without a slash at the end.
+    pub urls: Vec<String>,
     /// A PEM file of certificates to trust besides the system's.
     pub ca: Option<PathBuf>,
+    /// Who we are there.
+    pub auth: MarathonAuth,
+}
+
+/// Who we are to Marathon. Secrets are named by their files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MarathonAuth {
+    /// Nobody asks.
+    None,
+    /// A user with a password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The file of the password.
+        password: PathBuf,
+    },
+    /// The file of a DC/OS token, which somebody keeps fresh.
+    Token(PathBuf),
+    /// The file of a service account of DC/OS, with which we log in.
+    ServiceAccount(PathBuf),
 }
 
 /// A source of manifests.

@@ -5,10 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Stamp;
 use crate::model::{Digest, ErrorClass};
 
 /// The largest file that is read, in bytes.
@@ -90,16 +90,6 @@ pub struct Tokens {
     last: Mutex<Option<(Stamp, Arc<TokenSet>)>>,
 }
 
-/// What tells one state of a file from another without reading it. The change time cannot be set back, and a
-/// file that is put in the place of another has another number.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    file: (u64, u64),
-}
-
 impl Tokens {
     /// The tokens of a file; nothing is read yet.
     #[must_use]
@@ -121,28 +111,19 @@ impl Tokens {
     pub fn load(&self) -> Result<Arc<TokenSet>, TokensError> {
         let failed = |source| TokensError::Read { path: self.path.clone(), source };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = std::fs::metadata(&self.path).map(|metadata| stamp(&metadata)).map_err(failed)?;
+        let now = std::fs::metadata(&self.path).map(|metadata| Stamp::of(&metadata)).map_err(failed)?;
         if let Some((stamp, tokens)) = &*last
             && *stamp == now
         {
             return Ok(tokens.clone());
         }
         let file = File::open(&self.path).map_err(failed)?;
-        let opened = file.metadata().map(|metadata| stamp(&metadata)).map_err(failed)?;
+        let opened = file.metadata().map(|metadata| Stamp::of(&metadata)).map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         let tokens = Arc::new(TokenSet::read(&self.path, &bytes)?);
         *last = Some((opened, tokens.clone()));
         Ok(tokens)
-    }
-}
-
-fn stamp(metadata: &std::fs::Metadata) -> Stamp {
-    Stamp {
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-        file: (metadata.dev(), metadata.ino()),
     }
 }
 

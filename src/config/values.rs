@@ -17,7 +17,13 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The largest file that a value may come from, in bytes.
 const LARGEST: u64 = 64 << 10;
 /// Where `{file: …}` is a setting of its own and not the place of a value.
-const OWN_FILES: [&str; 2] = ["auth.tokens", "storage.s3.credentials"];
+const OWN_FILES: [&str; 5] = [
+    "auth.tokens",
+    "storage.s3.credentials",
+    "marathon.auth.basic.password",
+    "marathon.auth.token",
+    "marathon.auth.serviceAccount",
+];
 
 /// What reading needs besides the text.
 pub struct Context<'a> {

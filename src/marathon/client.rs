@@ -2,23 +2,36 @@
 //!
 //! Full apps are sent with `partialUpdate=false`, because by default a PUT is a patch and a field that was
 //! removed stays for ever; `force` is always written out, because its default differs between calls (DELETE
-//! of an app forces unless told not to). Nothing is tried again here: after a lost answer the write may have
-//! happened, so the caller looks again first. Redirects are not followed and proxies of the environment not
-//! used: what is configured is what is asked.
+//! of an app forces unless told not to). Writes are never tried again here: after a lost answer the write may have
+//! happened, so the caller looks again first. Redirects are followed by hand, within the cluster only, and proxies
+//! of the environment are not used: what is configured is what is asked.
 
 mod answer;
+mod auth;
+mod call;
+mod endpoints;
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, Url};
+use reqwest::{Certificate, Method};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::error::MarathonError;
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
+use crate::config::{MarathonAuth, MarathonSettings};
 use crate::model::{App, AppId};
 use crate::telemetry::Metrics;
-use answer::Answer;
+pub use auth::AuthError;
+use auth::Credentials;
+use call::{Call, LONGEST_LISTING, READ_TRIES};
+use endpoints::Endpoints;
+
+/// How many calls one cluster has to bear from us at once.
+const MOST_CALLS: usize = 16;
 
 /// How long a call may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,19 +42,17 @@ pub struct Timeouts {
     pub read: Duration,
     /// A POST, PUT or DELETE. Short, so that a leader that loses its lease does not write late.
     pub write: Duration,
+    /// How often a GET is tried within its time.
+    pub read_tries: u32,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(2), read: Duration::from_secs(20), write: Duration::from_secs(3) }
+        let (connect, read, write) =
+            (Duration::from_secs(2), Duration::from_secs(20), Duration::from_secs(3));
+        Self { connect, read, write, read_tries: READ_TRIES }
     }
 }
-
-/// The longest listing of apps or deployments that is taken.
-const LONGEST_LISTING: usize = 64 * 1024 * 1024;
-
-/// The longest answer to anything else.
-const LONGEST_ANSWER: usize = 8 * 1024 * 1024;
 
 /// What comes with every app, asked for by name because the server means to stop giving it unasked.
 const EMBED: [(&str, &str); 4] = [
@@ -51,13 +62,16 @@ const EMBED: [(&str, &str); 4] = [
     ("embed", "apps.lastTaskFailure"),
 ];
 
-/// A Marathon. Cheap to clone; clones share connections.
+/// A Marathon. Cheap to clone; clones share connections, credentials and the turns that they take.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: Url,
+    endpoints: Arc<Endpoints>,
+    credentials: Arc<Credentials>,
+    turns: Arc<Semaphore>,
     timeouts: Timeouts,
     clock: Clock,
+    entropy: Entropy,
     metrics: Metrics,
 }
 
@@ -117,21 +131,6 @@ struct DeploymentResult {
     deployment_id: Option<String>,
 }
 
-/// One call.
-struct Call<'a> {
-    verb: Method,
-    path: &'a str,
-    query: &'a [(&'a str, &'a str)],
-    body: Option<&'a Value>,
-    limit: usize,
-}
-
-impl<'a> Call<'a> {
-    fn get(path: &'a str) -> Self {
-        Self { verb: Method::GET, path, query: &[], body: None, limit: LONGEST_ANSWER }
-    }
-}
-
 /// Makes ring the TLS provider of this process. Every builder of an HTTP client needs that before it builds.
 pub fn install_tls_provider() {
     // Ours is the only provider; whoever comes first installs it.
@@ -139,7 +138,8 @@ pub fn install_tls_provider() {
 }
 
 impl Client {
-    /// A client for the Marathon at a base URL, which may have a path (`/service/marathon`).
+    /// A client for the Marathon at a base URL, which may have a path (`/service/marathon`), for callers without
+    /// credentials.
     ///
     /// # Errors
     /// When the URL is none, or when the HTTP client cannot be set up.
@@ -149,16 +149,45 @@ impl Client {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, MarathonError> {
-        let base = base_url(base).ok_or_else(|| MarathonError::BaseUrl(base.into()))?;
+        let settings = MarathonSettings { urls: vec![base.into()], ca: None, auth: MarathonAuth::None };
+        Self::connect(&settings, timeouts, (clock, Entropy::system()), metrics)
+    }
+
+    /// A client for a cluster as it is configured. Certificates and credentials are read here the first time;
+    /// nothing is sent yet.
+    ///
+    /// # Errors
+    /// When a URL is none, when a file cannot be used, or when the HTTP client cannot be set up.
+    pub fn connect(
+        settings: &MarathonSettings,
+        timeouts: Timeouts,
+        (clock, entropy): (Clock, Entropy),
+        metrics: Metrics,
+    ) -> Result<Self, MarathonError> {
+        let endpoints = Arc::new(Endpoints::new(&settings.urls)?);
         install_tls_provider();
         let http = reqwest::Client::builder()
+            .user_agent(concat!("dcos-registry/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(timeouts.connect)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
+            .tls_certs_merge(roots(settings.ca.as_deref())?)
             .build()
-            .map_err(MarathonError::Setup)?;
-        Ok(Self { http, base, timeouts, clock, metrics })
+            .map_err(|error| unusable(error, settings.ca.as_deref()))?;
+        let (origin, parts) = (endpoints.first(), (clock.clone(), metrics.clone()));
+        let credentials = Credentials::new(&settings.auth, http.clone(), origin, parts);
+        let credentials = credentials.map_err(|error| MarathonError::Credentials(Arc::new(error)))?;
+        Ok(Self {
+            http,
+            endpoints,
+            credentials: Arc::new(credentials),
+            turns: Arc::new(Semaphore::new(MOST_CALLS)),
+            timeouts,
+            clock,
+            entropy,
+            metrics,
+        })
     }
 
     /// All apps that the caller may see, with tasks, counts, deployments and last failures. The server leaves
@@ -251,46 +280,23 @@ impl Client {
         let result: DeploymentResult = answer.json()?;
         Ok(Written { version: result.version, deployment: result.deployment_id.or(answer.deployment) })
     }
-
-    /// Makes a call and counts it. Only answers of success come back.
-    async fn ask(&self, call: Call<'_>) -> Result<Answer, MarathonError> {
-        let (verb, path) = (call.verb.clone(), call.path);
-        let limit = if verb == Method::GET { self.timeouts.read } else { self.timeouts.write };
-        let result = self.clock.timeout(limit, self.send(&call)).await;
-        let result = result.unwrap_or_else(|passed| Err(MarathonError::Timeout(passed.0)));
-        let code = result.as_ref().ok().map(|answer| answer.status.as_u16());
-        self.metrics.marathon_request(verb.as_str(), code);
-        let answer = result?;
-        tracing::debug!(%verb, path, status = answer.status.as_u16(), "asked Marathon");
-        if answer.status.is_success() { Ok(answer) } else { Err(answer.error(path)) }
-    }
-
-    async fn send(&self, call: &Call<'_>) -> Result<Answer, MarathonError> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), call.path));
-        let request = self.http.request(call.verb.clone(), url).query(call.query);
-        let mut request = request.header(reqwest::header::ACCEPT, "application/json");
-        if let Some(body) = call.body {
-            request = request.json(body);
-        }
-        let mut response = request.send().await.map_err(transport)?;
-        let deployment = response.headers().get("marathon-deployment-id");
-        let deployment = deployment.and_then(|id| id.to_str().ok()).map(Into::into);
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > call.limit {
-                return Err(MarathonError::TooLarge { limit: call.limit });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { status, deployment, body })
-    }
 }
 
-/// The error without the URL, which may carry what is nobody's business.
-fn transport(error: reqwest::Error) -> MarathonError {
-    MarathonError::Transport(error.without_url())
+/// The certificates of a PEM file.
+fn roots(file: Option<&Path>) -> Result<Vec<Certificate>, MarathonError> {
+    let Some(file) = file else { return Ok(Vec::new()) };
+    let failed = |source| MarathonError::Ca { path: file.to_owned(), source };
+    let pem = std::fs::read(file).map_err(|error| failed(error.into()))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
+    if found.is_empty() { Err(failed("there is no certificate in it".into())) } else { Ok(found) }
+}
+
+/// Certificates are taken apart only where the client is put together.
+fn unusable(error: reqwest::Error, ca: Option<&Path>) -> MarathonError {
+    match ca {
+        Some(path) => MarathonError::Ca { path: path.to_owned(), source: error.into() },
+        None => MarathonError::Setup(error),
+    }
 }
 
 fn word(flag: bool) -> &'static str {
@@ -299,14 +305,6 @@ fn word(flag: bool) -> &'static str {
 
 fn app_path(id: &AppId) -> String {
     format!("/v2/apps{id}")
-}
-
-/// Only what we can extend by a path: http(s), a host, no query and no password.
-fn base_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    let usable = matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none();
-    (plain && usable).then_some(url)
 }
 
 #[cfg(test)]

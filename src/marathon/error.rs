@@ -5,8 +5,11 @@
 //! Marathon may be a proxy (Admin Router) that answers in HTML; a standby that knows no leader answers for itself
 //! (`api/LeaderProxyFilter.scala`).
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::client::AuthError;
 use super::normalize::FieldError;
 use crate::model::ErrorClass;
 
@@ -19,6 +22,17 @@ pub enum MarathonError {
     /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client for Marathon")]
     Setup(#[source] reqwest::Error),
+    /// The file of certificates cannot be used.
+    #[error("cannot use the certificates in {}", path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// We cannot show who we are. Nothing was sent to Marathon, or it was refused.
+    #[error("cannot log in at Marathon")]
+    Credentials(#[source] Arc<AuthError>),
     /// The app is held by deployments (409).
     #[error("the app is locked by {}", locked_by(.deployments))]
     Locked {
@@ -148,7 +162,8 @@ impl MarathonError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::BaseUrl(_) | Self::Setup(_) => ErrorClass::Fatal,
+            Self::BaseUrl(_) | Self::Setup(_) | Self::Ca { .. } => ErrorClass::Fatal,
+            Self::Credentials(error) => error.class(),
             Self::Locked { .. } | Self::TooManyDeployments { .. } => ErrorClass::Wait,
             Self::Forbidden { .. }
             | Self::Unauthorized { .. }
@@ -191,6 +206,8 @@ impl MarathonError {
         match self {
             Self::BaseUrl(_) => "BaseUrl",
             Self::Setup(_) => "Setup",
+            Self::Ca { .. } => "Ca",
+            Self::Credentials(error) => error.label(),
             Self::Locked { .. } => "Locked",
             Self::AlreadyExists { .. } => "AlreadyExists",
             Self::Conflict { .. } => "Conflict",

@@ -64,6 +64,7 @@ metrics! {
     http_request_duration_seconds: HistogramVec ["route"] "Time from a request to the end of its answer's head.";
     http_request_total: IntCounterVec ["route", "code"] "Requests answered, by route and status code.";
     leader: IntGaugeVec [] "1 while this instance acts, else 0.";
+    marathon_login_total: IntCounterVec ["result"] "Logins with a service account by how they ended (done, refused, failed).";
     marathon_request_total: IntCounterVec ["verb", "code"] "Requests to Marathon by verb and class of the answer (2xx, 3xx, 4xx, 5xx, or none).";
     plan_actions: IntGaugeVec ["action"] "Actions in the newest plan.";
     reconcile_duration_seconds: HistogramVec [] "Time of one pass from reading to status.";
@@ -229,6 +230,11 @@ impl Metrics {
         self.marathon_request_total.with_label_values(&[verb, class]).inc();
     }
 
+    /// Counts a login; the result is one of the words that the metric's help lists.
+    pub fn marathon_login(&self, result: &'static str) {
+        self.marathon_login_total.with_label_values(&[result]).inc();
+    }
+
     /// Says when a source was last read in full.
     pub fn set_source_success(&self, source: &str, at: jiff::Timestamp) {
         let seconds = at.as_duration().as_secs_f64();
@@ -279,6 +285,7 @@ mod tests {
         metrics.reconciled("ok", Duration::from_millis(3));
         metrics.http_request("/repo", 200, Duration::from_millis(1));
         metrics.marathon_request("GET", None);
+        metrics.marathon_login("done");
         metrics.set_source_success("main", jiff::Timestamp::UNIX_EPOCH);
         let reason = BlockedReason::Protected;
         let blocked = Blocked { unit: unit("a"), target: "/a".into(), reason, message: String::new() };

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Backend, HaSettings, S3Credentials, S3Settings, TlsSettings};
+use crate::config::{
+    Backend, HaSettings, MarathonAuth, MarathonSettings, S3Credentials, S3Settings, TlsSettings,
+};
 
 const SANDBOX: &str = "/mnt/mesos/sandbox";
 
@@ -112,7 +114,9 @@ fn everything_can_be_said() {
         (Path::new("/spool"), true)
     );
     let marathon = settings.marathon.clone().unwrap();
-    assert_eq!(marathon.url, "http://marathon.mesos:8080");
+    let urls = vec!["http://marathon.mesos:8080".to_owned()];
+    let expected = MarathonSettings { urls, ca: Some("/etc/dcos/ca.pem".into()), auth: MarathonAuth::None };
+    assert_eq!(marathon, expected);
     let [platform, other] = &settings.sources[..] else { panic!() };
     assert_eq!(
         (&*platform.directory, platform.interval),
@@ -202,7 +206,7 @@ fn all_faults_come_together_with_their_places() {
     c:3: allowPlain: expected true or false, found a number (write true or false without quotes)
     c:5: storage.s3.buket: unknown key (did you mean bucket?)
     c:5: storage.s3.endpoint: the URL has no scheme (write https://s3.example.com)
-    c:6: marathon.auth: logging in at Marathon is not supported yet (remove it, and name a Marathon that needs no login)
+    c:6: marathon.auth.basic: expected a mapping, found text (keys: user, password)
     c:6: marathon.url: is not the URL of an HTTP server (write https://marathon.mesos:8443)
     c:8: sources[0].git: is not supported yet (write directory: /path/to/manifests)
     c:8: sources[0].interval: a duration needs a unit (write 5s)
@@ -244,6 +248,66 @@ fn nothing_listens_beyond_loopback_without_tls_or_a_word() {
     }
     let half = fault_of("listen: 0.0.0.0:80\ntls: {certificate: c}");
     assert_eq!(half, "c:3: tls.key: is missing (write key: /path/to/key.pem)");
+}
+
+#[test]
+fn marathon_may_be_several_urls_and_ask_who_we_are() {
+    let marathon = |lines: &str| {
+        let text = format!("storage: {{local: {{path: /s}}}}\nmarathon: {lines}");
+        let settings = good(&text);
+        (settings.marathon.unwrap(), settings.warnings)
+    };
+    let (two, warnings) = marathon("{url: ['https://m1/', 'https://m2/service/marathon/'], auth: none}");
+    assert_eq!(two.urls, ["https://m1", "https://m2/service/marathon"]);
+    assert_eq!((two.auth, warnings.len()), (MarathonAuth::None, 0));
+    let table = [
+        (
+            "basic: {user: u, password: {file: p}}",
+            MarathonAuth::Basic { user: "u".into(), password: "/etc/dcos/p".into() },
+        ),
+        ("token: {file: /run/token}", MarathonAuth::Token("/run/token".into())),
+        ("serviceAccount: {file: sa}", MarathonAuth::ServiceAccount("/etc/dcos/sa".into())),
+    ];
+    for (auth, expected) in table {
+        let (settings, warnings) = marathon(&format!("{{url: 'https://m', auth: {{{auth}}}}}"));
+        assert_eq!((settings.auth, warnings.len()), (expected, 0), "{auth}");
+    }
+    let (_, warnings) = marathon("{url: ['https://m', 'http://n'], auth: {token: {file: t}}}");
+    assert!(warnings[0].to_string().contains("everybody on the way can read it"), "{warnings:?}");
+}
+
+#[test]
+fn faults_of_marathon_name_their_place_and_no_secret() {
+    let table = [
+        ("url: []", "c:2: marathon.url: 0 URLs (write 1 to 16, such as https://marathon.mesos:8443)"),
+        ("url: [https://m, https://m/]", "c:2: marathon.url[1]: is there twice (leave it out)"),
+        ("url: [https://m, m2]", "c:2: marathon.url[1]: the URL has no scheme (write https://m2)"),
+        (
+            "url: https://m, auth: {token: hunter2}",
+            "c:2: marathon.auth.token: comes from a file, which may change while we run (write {file: /path/to/file})",
+        ),
+        (
+            "url: https://m, auth: {basic: {user: u, password: hunter2}}",
+            "c:2: marathon.auth.basic.password: comes from a file, which may change while we run (write {file: \
+             /path/to/file})",
+        ),
+        (
+            "url: https://m, auth: {basic: {user: 'u:v', password: {file: p}}}",
+            "c:2: marathon.auth.basic.user: holds a colon or a control character (write the user's name alone)",
+        ),
+        (
+            "url: https://m, auth: {serviceacount: 5}",
+            "c:2: marathon.auth.serviceacount: unknown key (did you mean serviceAccount?)",
+        ),
+        (
+            "url: https://m, auth: {token: {file: t}, serviceAccount: {file: s}}",
+            "c:2: marathon.auth: 2 ways to log in, and one is needed (write one of basic: {user: NAME, password: \
+             {file: FILE}}, token: {file: FILE} and serviceAccount: {file: FILE})",
+        ),
+    ];
+    for (marathon, expected) in table {
+        assert_eq!(fault_of(&format!("marathon: {{{marathon}}}")), expected, "{marathon}");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The client against a server that answers what a script says.
 
+mod cluster;
+mod login;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::call::LONGEST_ANSWER;
 use super::*;
 use crate::marathon::normalize::FieldError;
 use crate::model::ErrorClass;
@@ -19,6 +23,8 @@ use crate::workers::Workers;
 struct Script {
     answers: Arc<Mutex<VecDeque<Response>>>,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
+    /// `Authorization` of each request, empty where there is none.
+    shown: Arc<Mutex<Vec<String>>>,
     workers: Workers,
 }
 
@@ -42,22 +48,55 @@ impl Script {
         self.asked.lock().unwrap().clone()
     }
 
+    /// The requests as `VERB path?query`.
+    fn lines(&self) -> Vec<String> {
+        self.asked().into_iter().map(|(line, _)| line).collect()
+    }
+
+    /// What each request showed of who we are.
+    fn shown(&self) -> Vec<String> {
+        self.shown.lock().unwrap().clone()
+    }
+
+    /// Serves at a free port, whose base URL it returns.
+    async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(scripted).with_state(self.clone());
+        self.workers.spawn("scripted-marathon", async { axum::serve(listener, router).await.unwrap() });
+        base
+    }
+
     async fn client(&self) -> Client {
         self.client_at("").await
     }
 
     async fn client_at(&self, path: &str) -> Client {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}{path}", listener.local_addr().unwrap());
-        let router = axum::Router::new().fallback(scripted).with_state(self.clone());
-        self.workers.spawn("scripted-marathon", async { axum::serve(listener, router).await.unwrap() });
-        let timeouts = Timeouts { write: Duration::from_millis(300), ..Timeouts::default() };
-        Client::new(&base, timeouts, Clock::system(), Metrics::new().unwrap()).unwrap()
+        client_of(&[&format!("{}{path}", self.serve().await)], MarathonAuth::None)
     }
+}
+
+/// A client with a short time for writes and several tries to read.
+fn client_of(urls: &[&str], auth: MarathonAuth) -> Client {
+    let urls = urls.iter().map(ToString::to_string).collect();
+    connect(&MarathonSettings { urls, ca: None, auth }).unwrap()
+}
+
+fn connect(settings: &MarathonSettings) -> Result<Client, MarathonError> {
+    let timeouts = Timeouts { write: Duration::from_millis(300), ..Timeouts::default() };
+    Client::connect(settings, timeouts, (Clock::system(), Entropy::seeded(1)), Metrics::new().unwrap())
+}
+
+/// The base URL of a port at which nobody listens.
+async fn closed() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
 }
 
 async fn scripted(State(script): State<Script>, request: Request) -> Response {
     let line = format!("{} {}", request.method(), request.uri());
+    let shown = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    script.shown.lock().unwrap().push(shown.unwrap_or_default());
     let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
     script.asked.lock().unwrap().push((line, serde_json::from_slice(&body).unwrap_or_default()));
     let answer = script.answers.lock().unwrap().pop_front();
@@ -276,10 +315,8 @@ async fn a_write_without_an_answer_ends_at_its_deadline_and_is_not_repeated() {
 
 #[tokio::test]
 async fn a_closed_port_is_a_transport_error() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let client = Client::new(&base, Timeouts::default(), Clock::system(), Metrics::new().unwrap()).unwrap();
+    let client =
+        Client::new(&closed().await, Timeouts::default(), Clock::system(), Metrics::new().unwrap()).unwrap();
     let error = client.apps().await.unwrap_err();
     assert_eq!((error.label(), error.class()), ("Transport", ErrorClass::Retry));
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");
@@ -304,14 +341,4 @@ async fn deployments_and_info_are_read_tolerantly() {
     let got = client.deployments().await.unwrap();
     assert_eq!((got[0].affected_apps[0].as_str(), got[0].total_steps, got[1].id.as_str()), ("/a", 2, "e"));
     assert_eq!(client.info().await.unwrap(), Info { version: "1.11.24".into(), leader: None });
-}
-
-#[test]
-fn base_urls_are_checked() {
-    for good in ["http://127.0.0.1:8080", "https://master.mesos/service/marathon"] {
-        assert!(base_url(good).is_some(), "{good}");
-    }
-    for bad in ["", "marathon:8080", "ftp://x", "http://", "http://u:p@x", "http://x?y=z", "/v2"] {
-        assert!(base_url(bad).is_none(), "{bad}");
-    }
 }

@@ -1,0 +1,227 @@
+//! One call: a turn, who we are, an endpoint, redirects, and another try where that is safe.
+//!
+//! What is safe. A GET may be asked again. A write is sent once: after a lost answer it may have happened, so the
+//! caller looks again first. Two things are no second try of a write. Another endpoint is asked where no connection came
+//! about, so that nothing was sent; not for a POST, which is worth being sure. And after a refusal for who we are,
+//! or a redirect, the server has said that it did nothing.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url, header};
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::auth::Grant;
+use super::{Client, endpoints};
+use crate::marathon::error::MarathonError;
+use crate::retry::Delays;
+
+/// The longest listing of apps or deployments that is taken.
+pub(super) const LONGEST_LISTING: usize = 64 * 1024 * 1024;
+
+/// The longest answer to anything else.
+pub(super) const LONGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+/// How often a GET is tried within its deadline.
+pub(super) const READ_TRIES: u32 = 3;
+
+/// Between two tries of a GET, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// How many redirects are followed: from a standby to the leader, and once more where that changes meanwhile.
+const MOST_REDIRECTS: usize = 3;
+
+/// One call.
+pub(super) struct Call<'a> {
+    pub(super) verb: Method,
+    pub(super) path: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) body: Option<&'a Value>,
+    pub(super) limit: usize,
+    pub(super) accept: &'static str,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn get(path: &'a str) -> Self {
+        Self {
+            verb: Method::GET,
+            path,
+            query: &[],
+            body: None,
+            limit: LONGEST_ANSWER,
+            accept: "application/json",
+        }
+    }
+}
+
+impl Client {
+    /// Makes a call. Only answers of success come back.
+    pub(super) async fn ask(&self, call: Call<'_>) -> Result<Answer, MarathonError> {
+        let limit = if call.verb == Method::GET { self.timeouts.read } else { self.timeouts.write };
+        let result = self.clock.timeout(limit, self.tries(&call)).await;
+        result.unwrap_or_else(|passed| {
+            self.metrics.marathon_request(call.verb.as_str(), None);
+            Err(MarathonError::Timeout(passed.0))
+        })
+    }
+
+    async fn tries(&self, call: &Call<'_>) -> Result<Answer, MarathonError> {
+        let mut delays = Delays::new(PAUSES.0, PAUSES.1, self.entropy.clone());
+        let mut left = if call.verb == Method::GET { self.timeouts.read_tries } else { 1 };
+        loop {
+            left = left.saturating_sub(1);
+            let result = self.known(call).await;
+            match &result {
+                Err(error) if left > 0 && passes(error) => self.clock.sleep(delays.next_delay()).await,
+                _ => return result,
+            }
+        }
+    }
+
+    /// Shows who we are; once more where that is not accepted any longer.
+    async fn known(&self, call: &Call<'_>) -> Result<Answer, MarathonError> {
+        // Never closed, so the turn always comes.
+        let _turn = self.turns.acquire().await;
+        let grant = self.credentials.grant().await.map_err(MarathonError::Credentials)?;
+        let result = self.anywhere(call, grant.as_ref()).await;
+        let (Err(refused @ MarathonError::Unauthorized { .. }), Some(shown)) = (&result, &grant) else {
+            return result;
+        };
+        tracing::debug!(path = call.path, %refused, "asking again with newer credentials");
+        match self.credentials.after_refusal(shown).await.map_err(MarathonError::Credentials)? {
+            Some(newer) => self.anywhere(call, Some(&newer)).await,
+            None => result,
+        }
+    }
+
+    async fn anywhere(&self, call: &Call<'_>, grant: Option<&Grant>) -> Result<Answer, MarathonError> {
+        let mut result = Err(MarathonError::BaseUrl(String::new()));
+        for (number, base) in self.endpoints.in_order() {
+            result = self.at(base, call, grant).await;
+            match &result {
+                Err(MarathonError::Transport(error)) if error.is_connect() => {
+                    self.endpoints.pass_over(number);
+                    if call.verb == Method::POST {
+                        break;
+                    }
+                }
+                _ => {
+                    self.endpoints.prefer(number);
+                    break;
+                }
+            }
+        }
+        result
+    }
+
+    /// Asks at one endpoint and reads the answer to its end.
+    async fn at(&self, base: &Url, call: &Call<'_>, grant: Option<&Grant>) -> Result<Answer, MarathonError> {
+        let result = self.answered(base, call, grant).await;
+        let code = result.as_ref().ok().map(|answer| answer.status.as_u16());
+        self.metrics.marathon_request(call.verb.as_str(), code);
+        let answer = result?;
+        tracing::debug!(verb = %call.verb, path = call.path, status = answer.status.as_u16(), "asked Marathon");
+        if answer.status.is_success() { Ok(answer) } else { Err(answer.error(call.path)) }
+    }
+
+    async fn answered(
+        &self,
+        base: &Url,
+        call: &Call<'_>,
+        grant: Option<&Grant>,
+    ) -> Result<Answer, MarathonError> {
+        let mut response = self.respond(base, call, grant).await?;
+        let deployment = response.headers().get("marathon-deployment-id");
+        let deployment = deployment.and_then(|id| id.to_str().ok()).map(Into::into);
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > call.limit {
+                return Err(MarathonError::TooLarge { limit: call.limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, deployment, body })
+    }
+
+    /// Asks at one endpoint and wherever it rightly sends us. The answer's body is not read yet.
+    pub(super) async fn respond(
+        &self,
+        base: &Url,
+        call: &Call<'_>,
+        grant: Option<&Grant>,
+    ) -> Result<reqwest::Response, MarathonError> {
+        let mut url = endpoints::route(base, call.path, call.query);
+        let mut followed = 0;
+        loop {
+            let response = self.send(&url, call, grant).await?;
+            let Some(location) = redirect(&response) else { return Ok(response) };
+            let refused = || MarathonError::Redirected { location: endpoints::shown(&url, &location) };
+            let target = endpoints::target(&url, &location, call.path).ok_or_else(refused)?;
+            let ours = self.endpoints.hold(&target) || self.is_led_from(&target, base, grant).await;
+            if followed == MOST_REDIRECTS || !ours {
+                return Err(refused());
+            }
+            followed += 1;
+            url = target;
+        }
+    }
+
+    /// Whether Marathon calls that place its leader. Only an endpoint that is configured is asked.
+    async fn is_led_from(&self, target: &Url, base: &Url, grant: Option<&Grant>) -> bool {
+        let leader = endpoints::route(base, "/v2/leader", &[]);
+        let Ok(response) = self.send(&leader, &Call::get("/v2/leader"), grant).await else { return false };
+        if !response.status().is_success() || response.content_length().is_none_or(|length| length > 4096) {
+            return false;
+        }
+        let Ok(body) = response.bytes().await else { return false };
+        let answer: Option<Value> = serde_json::from_slice(&body).ok();
+        let leader = answer.as_ref().and_then(|answer| answer.get("leader")?.as_str());
+        leader.is_some_and(|leader| endpoints::is_at(target, leader))
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        call: &Call<'_>,
+        grant: Option<&Grant>,
+    ) -> Result<reqwest::Response, MarathonError> {
+        let mut request = self.http.request(call.verb.clone(), url.clone());
+        request = request.header(header::ACCEPT, call.accept);
+        if let Some(grant) = grant {
+            request = request.header(header::AUTHORIZATION, grant.header.clone());
+        }
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        request.send().await.map_err(transport)
+    }
+}
+
+/// Where an answer sends us. 303 asks to look elsewhere for the outcome, which Marathon never means.
+fn redirect(response: &reqwest::Response) -> Option<String> {
+    let moved = [
+        StatusCode::MOVED_PERMANENTLY,
+        StatusCode::FOUND,
+        StatusCode::TEMPORARY_REDIRECT,
+        StatusCode::PERMANENT_REDIRECT,
+    ];
+    let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+    location.filter(|_| moved.contains(&response.status())).map(Into::into)
+}
+
+/// Whether a GET may well succeed a moment later.
+fn passes(error: &MarathonError) -> bool {
+    match error {
+        MarathonError::Transport(_) | MarathonError::NoLeader { .. } => true,
+        MarathonError::Unavailable { status, .. } | MarathonError::Proxy { status, .. } => {
+            matches!(status, 502..=504)
+        }
+        _ => false,
+    }
+}
+
+/// The error without the URL, which may carry what is nobody's business.
+pub(super) fn transport(error: reqwest::Error) -> MarathonError {
+    MarathonError::Transport(error.without_url())
+}
