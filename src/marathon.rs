@@ -1,6 +1,6 @@
 //! Marathon seen from outside: the form of its apps, what differs, how they fare, and the client.
 //!
-//! `normalize`, `diff`, `labels`, `health`, `model` and `rewrite` are pure; only `client` talks. The facts behind every rule
+//! `normalize`, `profile`, `diff`, `labels`, `health`, `model` and `rewrite` are pure; only `client` talks. The facts behind every rule
 //! here (partial PUTs, restarts by labels, ambiguous status codes) come from the sources of
 //! mesosphere/marathon; each file names those that it rests on.
 
@@ -9,11 +9,12 @@ pub mod diff;
 pub mod error;
 pub mod health;
 pub mod labels;
-pub mod model;
 pub mod normalize;
+pub mod profile;
 pub mod rewrite;
 
-pub use client::{AuthError, Client, Deployment, Info, Timeouts, Written, install_tls_provider};
+pub use crate::model::marathon as model;
+pub use client::{AuthError, Client, Timeouts, Written, install_tls_provider};
 pub use error::MarathonError;
 
 #[cfg(test)]

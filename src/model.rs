@@ -11,6 +11,7 @@ mod content;
 mod coordinate;
 mod digest;
 mod inventory;
+pub mod marathon;
 mod name;
 mod observation;
 mod outcome;

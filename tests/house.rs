@@ -18,6 +18,7 @@ const RINGS: &[&[&str]] = &[
         "marathon::health",
         "marathon::labels",
         "marathon::model",
+        "marathon::profile",
         "marathon::rewrite",
         "controller::desired",
         "controller::plan",

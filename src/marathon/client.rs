@@ -10,9 +10,10 @@ mod answer;
 mod auth;
 mod call;
 mod endpoints;
+mod surface;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Certificate, Method};
@@ -62,6 +63,9 @@ const EMBED: [(&str, &str); 4] = [
     ("embed", "apps.lastTaskFailure"),
 ];
 
+/// How long a version that was told is believed; a cluster is not upgraded more often.
+const VERSION_PAUSE: Duration = Duration::from_secs(600);
+
 /// A Marathon. Cheap to clone; clones share connections, credentials and the turns that they take.
 #[derive(Clone)]
 pub struct Client {
@@ -73,6 +77,15 @@ pub struct Client {
     clock: Clock,
     entropy: Entropy,
     metrics: Metrics,
+    version: Arc<Mutex<Asked>>,
+}
+
+/// The server's version as it was told last.
+#[derive(Default)]
+struct Asked {
+    version: Option<String>,
+    /// When it is asked again, on the boot clock.
+    again_at: Duration,
 }
 
 /// A change that Marathon accepted.
@@ -82,36 +95,6 @@ pub struct Written {
     pub version: String,
     /// The deployment that carries it out.
     pub deployment: Option<String>,
-}
-
-/// A deployment that is under way.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Deployment {
-    /// Its id.
-    pub id: String,
-    /// The version that it leads to.
-    #[serde(default)]
-    pub version: String,
-    /// The apps that it holds.
-    #[serde(default)]
-    pub affected_apps: Vec<String>,
-    /// The step it is at, from 1.
-    #[serde(default)]
-    pub current_step: u64,
-    /// How many steps it has.
-    #[serde(default)]
-    pub total_steps: u64,
-}
-
-/// What Marathon says about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Info {
-    /// Its version, such as `1.11.24`.
-    pub version: String,
-    /// The leader's address.
-    #[serde(default)]
-    pub leader: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -187,6 +170,7 @@ impl Client {
             clock,
             entropy,
             metrics,
+            version: Arc::default(),
         })
     }
 
@@ -251,28 +235,23 @@ impl Client {
         self.write(Call { verb: Method::DELETE, query: &query, ..Call::get(&app_path(id)) }).await
     }
 
-    /// The deployments under way that the caller may see.
-    ///
-    /// # Errors
-    /// See [`MarathonError`].
-    pub async fn deployments(&self) -> Result<Vec<Deployment>, MarathonError> {
-        self.ask(Call { limit: LONGEST_LISTING, ..Call::get("/v2/deployments") }).await?.json()
-    }
-
-    /// What Marathon says about itself; a caller without permission must do without.
-    ///
-    /// # Errors
-    /// See [`MarathonError`].
-    pub async fn info(&self) -> Result<Info, MarathonError> {
-        self.ask(Call::get("/v2/info")).await?.json()
-    }
-
-    /// Whether it answers at all; needs no permission.
-    ///
-    /// # Errors
-    /// See [`MarathonError`].
-    pub async fn ping(&self) -> Result<(), MarathonError> {
-        self.ask(Call::get("/ping")).await.map(|_| ())
+    /// The server's version, asked now and then; none where it does not tell us. That takes a permission of its own
+    /// on DC/OS Enterprise, so callers must do without.
+    pub async fn version(&self) -> Option<String> {
+        let now = self.clock.boot();
+        let asked = || self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut asked = asked();
+            if now < asked.again_at {
+                return asked.version.clone();
+            }
+            asked.again_at = now + VERSION_PAUSE;
+        }
+        match self.info().await {
+            Ok(info) => asked().version = Some(info.version),
+            Err(error) => tracing::debug!(%error, "Marathon does not tell its version"),
+        }
+        asked().version.clone()
     }
 
     async fn write(&self, call: Call<'_>) -> Result<Written, MarathonError> {

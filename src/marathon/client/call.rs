@@ -58,7 +58,7 @@ impl Client {
     /// Makes a call. Only answers of success come back.
     pub(super) async fn ask(&self, call: Call<'_>) -> Result<Answer, MarathonError> {
         let limit = if call.verb == Method::GET { self.timeouts.read } else { self.timeouts.write };
-        let result = self.clock.timeout(limit, self.tries(&call)).await;
+        let result = self.clock.timeout(limit, Box::pin(self.tries(&call))).await;
         result.unwrap_or_else(|passed| {
             self.metrics.marathon_request(call.verb.as_str(), None);
             Err(MarathonError::Timeout(passed.0))

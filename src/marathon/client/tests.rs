@@ -2,6 +2,7 @@
 
 mod cluster;
 mod login;
+mod surface;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -328,17 +329,4 @@ async fn an_endless_answer_is_cut_off() {
     let script = Script::default().answer(200, &long);
     let error = script.client().await.app(&id()).await.unwrap_err();
     assert!(matches!(error, MarathonError::TooLarge { limit: LONGEST_ANSWER }), "{error:?}");
-}
-
-#[tokio::test]
-async fn deployments_and_info_are_read_tolerantly() {
-    let deployments = r#"[{"id": "d", "version": "v", "affectedApps": ["/a"], "affectedPods": [], "steps": [],
-        "currentActions": [], "currentStep": 1, "totalSteps": 2}, {"id": "e"}]"#;
-    let script = Script::default()
-        .answer(200, deployments)
-        .answer(200, r#"{"name": "marathon", "version": "1.11.24"}"#);
-    let client = script.client().await;
-    let got = client.deployments().await.unwrap();
-    assert_eq!((got[0].affected_apps[0].as_str(), got[0].total_steps, got[1].id.as_str()), ("/a", 2, "e"));
-    assert_eq!(client.info().await.unwrap(), Info { version: "1.11.24".into(), leader: None });
 }

@@ -5,10 +5,16 @@
 //! `types/queue.raml`, `types/deployment.raml`, `types/readinessCheck.raml` and `types/appInfo.raml` of
 //! mesosphere/marathon. Apps stay JSON (see `model::App`).
 
+mod group;
+mod server;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+pub use group::{Group, GroupPlan, Pod};
+pub use server::{Info, ServerConfig};
 
 /// A deployment that is under way, from `GET /v2/deployments`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -25,6 +31,9 @@ pub struct Deployment {
     /// The pods that it holds.
     #[serde(default, deserialize_with = "each")]
     pub affected_pods: Vec<String>,
+    /// Everything that it does, one step after the other.
+    #[serde(default, deserialize_with = "each")]
+    pub steps: Vec<Step>,
     /// What it does just now.
     #[serde(default, deserialize_with = "each")]
     pub current_actions: Vec<CurrentAction>,
@@ -36,7 +45,31 @@ pub struct Deployment {
     pub total_steps: u64,
 }
 
-/// What a deployment does with one app or pod.
+/// What a deployment does at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    /// With one app or pod each.
+    #[serde(deserialize_with = "each")]
+    pub actions: Vec<StepAction>,
+}
+
+/// What a step does with one app or pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StepAction {
+    /// `StartApplication`, `StopApplication`, `ScaleApplication`, `RestartApplication` and so on.
+    #[serde(deserialize_with = "lenient")]
+    pub action: String,
+    /// The app.
+    #[serde(deserialize_with = "lenient")]
+    pub app: Option<String>,
+    /// The pod.
+    #[serde(deserialize_with = "lenient")]
+    pub pod: Option<String>,
+}
+
+/// What a deployment does with one app or pod just now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CurrentAction {
@@ -117,6 +150,9 @@ pub struct QueueItem {
     /// What became of the offers.
     #[serde(deserialize_with = "lenient")]
     pub processed_offers_summary: OffersSummary,
+    /// The last offers that did not fit, only where they were asked for.
+    #[serde(deserialize_with = "each")]
+    pub last_unused_offers: Vec<UnusedOffer>,
 }
 
 impl QueueItem {
@@ -190,6 +226,33 @@ pub struct Rejection {
     pub processed: u64,
 }
 
+/// An offer that did not fit (`types/offer.raml`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UnusedOffer {
+    /// Of which agent.
+    #[serde(deserialize_with = "lenient")]
+    pub offer: Offer,
+    /// Why not.
+    #[serde(deserialize_with = "each")]
+    pub reason: Vec<String>,
+    /// When it came.
+    #[serde(deserialize_with = "lenient")]
+    pub timestamp: Option<Timestamp>,
+}
+
+/// An offer of resources, as far as it is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Offer {
+    /// The agent's host.
+    #[serde(deserialize_with = "lenient")]
+    pub hostname: String,
+    /// The agent.
+    #[serde(deserialize_with = "lenient")]
+    pub agent_id: String,
+}
+
 /// The last failure of a task, `lastTaskFailure` of an app.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -220,7 +283,7 @@ pub struct TaskFailure {
 impl TaskFailure {
     /// The failure that is embedded in an app, where there is one.
     #[must_use]
-    pub fn of(app: &crate::model::App) -> Option<Self> {
+    pub fn of(app: &super::App) -> Option<Self> {
         let failure = app.get("lastTaskFailure").filter(|failure| failure.is_object())?;
         Self::deserialize(failure).ok()
     }
@@ -276,9 +339,11 @@ mod tests {
         let queue = json!({"queue": [{"app": {"id": "/a"}}, 7, {"app": {"id": 1}}, null]});
         let queue: Queue = serde_json::from_value(queue).unwrap();
         assert_eq!(queue.queue.iter().map(QueueItem::id).collect::<Vec<_>>(), [Some("/a"), None]);
-        let deployment = json!({"id": "d", "steps": [[]], "currentActions": [{"action": "RestartApplication", "app": "/a",
+        let deployment = json!({"id": "d", "steps": [[], {"actions": [{"action": "StopPod", "pod": "/p"}, 5]}], "currentActions": [{"action": "RestartApplication", "app": "/a",
             "readinessCheckResults": [{"name": "r", "taskId": "t", "ready": false, "lastResponse": {"status": 503}}]}]});
         let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        let steps: Vec<_> = deployment.steps.iter().map(|step| step.actions.len()).collect();
+        assert_eq!(steps.iter().sum::<usize>(), 1, "{steps:?}");
         let result = &deployment.current_actions[0].readiness_check_results[0];
         assert_eq!(result.last_response.as_ref().map(|response| response.status), Some(503));
         assert!(serde_json::from_value::<Deployment>(json!({"version": "v"})).is_err());
