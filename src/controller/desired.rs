@@ -13,7 +13,10 @@ use serde_json::{Map, Value};
 use crate::manifest::{
     AppSpec, DriftPolicy, Manifest, PackageSpec, Presence, ServiceSpec, Spec, UnitDocument,
 };
-use crate::marathon::normalize::{normalize, normalize_dropping};
+use crate::marathon::normalize::{
+    FieldError, normalize, normalize_dropping, normalize_dropping_for, normalize_for,
+};
+use crate::marathon::profile::Profile;
 use crate::model::{
     App, AppId, Coordinate, Digest, PackageContent, Problem, Revision, SourceName, UnitId, UnitKind,
     resolve_references,
@@ -40,10 +43,12 @@ pub enum Goal {
         /// The id that the manifest gives, where it gives one.
         named: Option<AppId>,
     },
-    /// An app as written in the manifest, in canonical form.
+    /// An app as written in the manifest.
     App {
-        /// The app.
+        /// The app in the canonical form of the newest Marathon.
         app: App,
+        /// The app in its author's words: other servers fill in other defaults.
+        written: App,
     },
 }
 
@@ -211,7 +216,7 @@ fn render_problems(document: &UnitDocument, package: &Coordinate, error: &Render
 
 fn app_goal(document: &UnitDocument, spec: &AppSpec) -> Result<(Goal, Option<AppId>), Vec<Problem>> {
     match normalize(&spec.app) {
-        Ok(app) => Ok((Goal::App { app }, Some(spec.app_id.clone()))),
+        Ok(app) => Ok((Goal::App { app, written: spec.app.clone() }, Some(spec.app_id.clone()))),
         Err(faults) => Err(faults
             .iter()
             .map(|fault| {
@@ -288,7 +293,8 @@ impl PackageVersionOf<'_> {
     }
 }
 
-/// The app that a unit wants, in canonical form and under this id. A Service needs the version of its package.
+/// The app that a unit wants, in the canonical form of the cluster's Marathon and under this id. A Service needs the
+/// version of its package.
 ///
 /// # Errors
 /// In words, why there is no such app.
@@ -297,16 +303,17 @@ pub fn wanted_app(
     app_id: &AppId,
     package: Option<&PackageVersionOf<'_>>,
     public_url: &str,
+    profile: Profile,
 ) -> Result<App, String> {
+    let told =
+        |faults: Vec<FieldError>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     match (&unit.goal, package) {
-        (Goal::App { app }, _) => Ok(app.clone()),
+        (Goal::App { app, .. }, _) if profile == Profile::default() => Ok(app.clone()),
+        (Goal::App { written, .. }, _) => normalize_for(written, profile).map_err(told),
         (Goal::Service { options, .. }, Some(package)) => {
             let app = package.render(options, Some(app_id), public_url).map_err(|e| e.to_string())?;
             // Marathon ignores fields that it does not know, and templates have such.
-            match normalize_dropping(&app) {
-                Ok((app, _unknown)) => Ok(app),
-                Err(faults) => Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
-            }
+            normalize_dropping_for(&app, profile).map(|(app, _unknown)| app).map_err(told)
         }
         _ => Err("the unit has no app".to_owned()),
     }

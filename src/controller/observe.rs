@@ -1,26 +1,28 @@
-//! Reads the world: one listing of Marathon, the catalog, and the metadata of the packages that matter.
+//! Reads the world: one listing of Marathon, what else it tells of apps of ours that do not run, the catalog, and the
+//! metadata of the packages that matter.
 //!
 //! A part that cannot be read makes the observation incomplete; it never looks like an empty part.
 
 use std::collections::BTreeMap;
 
-use tracing::warn;
+use serde_json::Value;
+use tracing::{debug, warn};
 
 use crate::controller::desired::{Desired, Goal};
-use crate::marathon::Client;
-use crate::model::{AppId, Completeness, Observation, ObservedPackage};
+use crate::marathon::{Client, MarathonError};
+use crate::model::{AppId, Completeness, Inventory, Observation, ObservedPackage};
 use crate::storage::Storage;
 use crate::telemetry::chain;
 
 /// Looks at everything.
 pub async fn observe(marathon: &Client, storage: &Storage, desired: Option<&Desired>) -> Observation {
     let mut observation = Observation::default();
-    read_marathon(marathon, &mut observation).await;
+    read_marathon(marathon, storage, &mut observation).await;
     read_registry(storage, desired, &mut observation).await;
     observation
 }
 
-async fn read_marathon(marathon: &Client, observation: &mut Observation) {
+async fn read_marathon(marathon: &Client, storage: &Storage, observation: &mut Observation) {
     let apps = match marathon.apps().await {
         Ok(apps) => apps,
         Err(error) => {
@@ -39,6 +41,31 @@ async fn read_marathon(marathon: &Client, observation: &mut Observation) {
         }
     }
     observation.apps = by_id;
+    observation.marathon_version = marathon.version().await;
+    read_evidence(marathon, &storage.control.state().inventory, observation).await;
+}
+
+/// Reads what tells why apps of ours do not run: two more calls, and only where there is something to tell. None of
+/// it decides what is done, so its absence is no failure.
+async fn read_evidence(marathon: &Client, inventory: &Inventory, observation: &mut Observation) {
+    let ours = || inventory.apps.keys().filter_map(|id| observation.apps.get(id));
+    let held = ours().any(|app| app.deployments().next().is_some());
+    let missing = ours().any(|app| {
+        app.get("tasksRunning").and_then(Value::as_u64).is_some_and(|running| running < app.instances())
+    });
+    let (deployments, queue) =
+        futures::join!(async { if held { marathon.deployments().await } else { Ok(Vec::new()) } }, async {
+            if missing { marathon.queue().await } else { Ok(Vec::new()) }
+        },);
+    observation.deployments = told("deployments", deployments);
+    observation.queue = told("queue", queue);
+}
+
+fn told<T>(what: &'static str, read: Result<Vec<T>, MarathonError>) -> Vec<T> {
+    read.unwrap_or_else(|error| {
+        debug!(what, error = chain(&error), "why apps do not run is not told");
+        Vec::new()
+    })
 }
 
 /// Reads the catalog as this process has it, and the metadata of every coordinate that a unit names.

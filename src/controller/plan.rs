@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::controller::desired::{Desired, DesiredUnit, Goal};
 use crate::controller::guard::Limits;
+use crate::marathon::profile::Profile;
 use crate::model::{
     Action, App, AppId, Blocked, BlockedReason, Cause, Change, Digest, Drift, Inventory, Observation,
     Operation, PackageContent, Plan, UnitId, UnitPlan, UnitState, Waiting, WaitingReason,
@@ -43,6 +44,7 @@ pub fn plan(
         observed,
         inventory,
         settings,
+        profile: observed.marathon_version.as_deref().map(Profile::of).unwrap_or_default(),
         plan: Plan { revision: Some(desired.revision.clone()), ..Plan::default() },
         standings: BTreeMap::new(),
         claims: BTreeMap::new(),
@@ -89,6 +91,7 @@ struct Planner<'a> {
     observed: &'a Observation,
     inventory: &'a Inventory,
     settings: &'a PlanSettings,
+    profile: Profile,
     plan: Plan,
     standings: BTreeMap<UnitId, Standing>,
     claims: BTreeMap<AppId, UnitId>,

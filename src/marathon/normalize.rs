@@ -1,4 +1,5 @@
-//! The canonical form of an app definition: what Marathon 1.11 answers on GET, without the status.
+//! The canonical form of an app definition: what Marathon answers on GET, without the status; Marathon 1.11 unless a
+//! [`Profile`] says otherwise.
 //!
 //! Pure. Two definitions mean the same to Marathon if and only if their canonical forms are equal, apart
 //! from what the server alone decides (`diff` knows that). So a manifest may be written the old or the new
@@ -22,6 +23,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::profile::Profile;
 use crate::model::App;
 use shape::Walk;
 
@@ -56,7 +58,16 @@ impl fmt::Display for FieldError {
 /// # Errors
 /// All faults at once: unknown fields, wrong types and ranges, broken rules.
 pub fn normalize(app: &App) -> Result<App, Vec<FieldError>> {
-    match normalize_dropping(app) {
+    normalize_for(app, Profile::default())
+}
+
+/// As [`normalize`], for a server of that profile: its defaults are filled in, and fields that it does not know are
+/// unknown fields.
+///
+/// # Errors
+/// As with [`normalize`].
+pub fn normalize_for(app: &App, profile: Profile) -> Result<App, Vec<FieldError>> {
+    match normalize_dropping_for(app, profile) {
         Ok((app, unknown)) if unknown.is_empty() => Ok(app),
         Ok((_, unknown)) => Err(unknown),
         Err(errors) => Err(errors),
@@ -69,7 +80,20 @@ pub fn normalize(app: &App) -> Result<App, Vec<FieldError>> {
 /// # Errors
 /// All faults at once, unknown fields among them where there are others.
 pub fn normalize_dropping(app: &App) -> Result<(App, Vec<FieldError>), Vec<FieldError>> {
+    normalize_dropping_for(app, Profile::default())
+}
+
+/// As [`normalize_dropping`], for a server of that profile.
+///
+/// # Errors
+/// As with [`normalize_dropping`].
+pub fn normalize_dropping_for(
+    app: &App,
+    profile: Profile,
+) -> Result<(App, Vec<FieldError>), Vec<FieldError>> {
     let mut walk = Walk::default();
+    let mut app = strip_status(app);
+    adapt(&mut app.0, profile, &mut walk.unknown);
     let app = canonical(app, &mut walk);
     let Walk { mut errors, mut unknown, .. } = walk;
     if errors.is_empty() {
@@ -84,11 +108,26 @@ pub fn normalize_dropping(app: &App) -> Result<(App, Vec<FieldError>), Vec<Field
 /// values that do not fit are kept as they are.
 #[must_use]
 pub fn normalize_observed(app: &App) -> App {
-    canonical(app, &mut Walk::keeping_unknown())
+    canonical(strip_status(app), &mut Walk::keeping_unknown())
 }
 
-fn canonical(app: &App, walk: &mut Walk) -> App {
-    let app = walk.canonical(&schema::APP, strip_status(app).into_value());
+/// Takes away what a server of that profile does not know, and fills in what it fills in and others do not.
+fn adapt(app: &mut Map<String, Value>, profile: Profile, unknown: &mut Vec<FieldError>) {
+    for (field, since) in profile.lacks() {
+        if app.remove(field).is_some_and(|value| !value.is_null()) {
+            let message = format!("needs {since} or later, and the cluster has {profile}; leave it out");
+            unknown.push(FieldError::new(format!("/{field}"), message));
+        }
+    }
+    if profile.max_launch_delay() != Profile::default().max_launch_delay()
+        && app.get("maxLaunchDelaySeconds").is_none_or(Value::is_null)
+    {
+        app.insert("maxLaunchDelaySeconds".into(), profile.max_launch_delay().into());
+    }
+}
+
+fn canonical(app: App, walk: &mut Walk) -> App {
+    let app = walk.canonical(&schema::APP, app.into_value());
     let mut app = App::from_value(app).unwrap_or_default();
     migrate::migrate(&mut app.0, &mut walk.errors);
     fill::fill(&mut app.0);

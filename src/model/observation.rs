@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::marathon::{Deployment, QueueItem};
 use super::{App, AppId, Completeness, Coordinate, Digest};
 
 /// A published package version.
@@ -25,6 +26,12 @@ pub struct Observation {
     pub marathon: Completeness,
     /// The apps, with counts, tasks and deployments embedded where the server gives them.
     pub apps: BTreeMap<AppId, App>,
+    /// The server's version, where it tells.
+    pub marathon_version: Option<String>,
+    /// The deployments under way; read only while an app of ours is held by one, and empty where that failed.
+    pub deployments: Vec<Deployment>,
+    /// What waits to be launched; read only while tasks of an app of ours are missing, and empty where that failed.
+    pub queue: Vec<QueueItem>,
     /// Whether the catalog was read to its end.
     pub registry: Completeness,
     /// The published packages.

@@ -310,3 +310,21 @@ async fn an_app_that_the_listing_leaves_out_is_neither_made_again_nor_forgotten(
     rig.converge(&delete).await.unwrap();
     assert_eq!(rig.writes(), ["DELETE /t/a?force=false"]);
 }
+
+#[tokio::test]
+async fn at_rest_a_look_is_one_listing_and_what_moves_is_explained() {
+    let mut rig = Rig::new(&[]).await;
+    let accepted = manifest(&[app("a", "run a")]);
+    let asides = |rig: &Rig| rig.cluster.with(|inner| std::mem::take(&mut inner.asides));
+    rig.pass(&accepted).await;
+    assert_eq!(asides(&rig), ["/v2/info"]);
+    // Its deployment runs, and its task does not.
+    rig.pass(&accepted).await;
+    let mut told = asides(&rig);
+    told.sort();
+    assert_eq!(told, ["/v2/deployments", "/v2/queue"]);
+    let before = rig.cluster.with(|inner| inner.asked.len());
+    rig.pass(&accepted).await;
+    assert_eq!(asides(&rig), Vec::<String>::new());
+    assert_eq!(rig.cluster.with(|inner| inner.asked.len()) - before, 1);
+}

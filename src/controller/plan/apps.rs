@@ -5,7 +5,7 @@ use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app
 use crate::controller::guard;
 use crate::manifest::DriftPolicy;
 use crate::marathon::diff::{Difference, condense, diff, to_send};
-use crate::marathon::health::{Health, health};
+use crate::marathon::health::{Evidence, Health, judge};
 use crate::marathon::normalize::FieldError;
 use crate::model::{
     App, AppId, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Intent, IntentVerb, Operation, Owned,
@@ -89,7 +89,7 @@ impl Planner<'_> {
     fn wanted(&self, unit: &DesiredUnit, app_id: &AppId) -> Result<App, Held> {
         let failed = |message| Held::Blocked(BlockedReason::RenderFailed, message);
         let Goal::Service { package, .. } = &unit.goal else {
-            return wanted_app(unit, app_id, None, &self.settings.public_url).map_err(failed);
+            return wanted_app(unit, app_id, None, &self.settings.public_url, self.profile).map_err(failed);
         };
         let Some(Goal::Package { content, .. }) = self.desired.units.get(package).map(|unit| &unit.goal)
         else {
@@ -102,7 +102,7 @@ impl Planner<'_> {
         let metadata = published.and_then(|p| p.metadata.as_deref()).unwrap_or(&content.metadata);
         let release = published.map_or_else(|| self.planned_release(package), |p| p.release_version);
         let package = PackageVersionOf { coordinate: &content.coordinate, metadata, release };
-        wanted_app(unit, app_id, Some(&package), &self.settings.public_url).map_err(failed)
+        wanted_app(unit, app_id, Some(&package), &self.settings.public_url, self.profile).map_err(failed)
     }
 
     /// The release version that this plan gives to a Package unit.
@@ -184,7 +184,7 @@ impl Planner<'_> {
                 && !self.inventory.intents.contains_key(wish.app_id);
             let deployment = owned.deployment.clone();
             let rebook = || adopt(wish.app_id, book, Cause::Changed, seen, deployment);
-            return Ok(if same_book { settle(seen) } else { rebook() });
+            return Ok(if same_book { self.settle(seen) } else { rebook() });
         }
         if !changed && wish.unit.drift != DriftPolicy::Enforce {
             return Ok(self.tolerate(wish, difference.changes, seen));
@@ -212,7 +212,25 @@ impl Planner<'_> {
             let (unit, app_id) = (wish.id.clone(), wish.app_id.clone());
             self.plan.drift.push(Drift { unit, app_id, changes, corrected: false });
         }
-        settle(seen)
+        self.settle(seen)
+    }
+
+    /// The state of an app that is as desired, with what a person needs to know where it does not run.
+    fn settle(&self, seen: &App) -> Verdict {
+        let (deployments, queue) = (&self.observed.deployments, &self.observed.queue);
+        let report = judge(Some(seen), &Evidence { deployments, queue, last_failure: None });
+        let (running, message) = (seen.deployments().next().is_some(), report.reason);
+        match report.health {
+            Health::Healthy | Health::Suspended => Verdict::Settled(UnitState::Ready { message }),
+            Health::Unknown => {
+                Verdict::Settled(UnitState::Unknown { reason: "HealthUnknown".to_owned(), message })
+            }
+            Health::Progressing | Health::Degraded | Health::Missing => {
+                let reason =
+                    if running { WaitingReason::DeploymentRunning } else { WaitingReason::NotHealthy };
+                Verdict::Held(Held::Waiting(reason, message))
+            }
+        }
     }
 
     /// Holds an action back until everything it depends on is ready, or made ready by this plan.
@@ -295,20 +313,4 @@ fn adopt(app_id: &AppId, book: BookEntry, cause: Cause, seen: &App, deployment: 
     let (app_id, observed_version) = (app_id.clone(), seen.version().to_owned());
     let operation = Operation::Adopt { app_id, book, observed_version, deployment };
     Verdict::Act { operation, cause, changes: Vec::new() }
-}
-
-/// The state of an app that is as desired.
-fn settle(seen: &App) -> Verdict {
-    let report = health(Some(seen));
-    let (running, message) = (seen.deployments().next().is_some(), report.reason);
-    match report.health {
-        Health::Healthy | Health::Suspended => Verdict::Settled(UnitState::Ready { message }),
-        Health::Unknown => {
-            Verdict::Settled(UnitState::Unknown { reason: "HealthUnknown".to_owned(), message })
-        }
-        Health::Progressing | Health::Degraded | Health::Missing => {
-            let reason = if running { WaitingReason::DeploymentRunning } else { WaitingReason::NotHealthy };
-            Verdict::Held(Held::Waiting(reason, message))
-        }
-    }
 }

@@ -25,7 +25,7 @@ impl Desk {
         let of = |name: &str, timeout| {
             let app = App::from_value(json!({"id": format!("/{name}")})).unwrap();
             let unit_of = DesiredUnit {
-                goal: Goal::App { app },
+                goal: Goal::App { written: app.clone(), app },
                 app_id: AppId::new(&format!("/{name}")).ok(),
                 depends_on: Vec::new(),
                 drift: DriftPolicy::Enforce,

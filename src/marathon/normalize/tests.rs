@@ -272,3 +272,27 @@ fn an_observed_app_is_never_refused_and_keeps_what_we_do_not_know() {
     assert_eq!(observed.0["container"]["novel"], 1);
     assert_eq!(observed.version(), "");
 }
+
+#[test]
+fn older_servers_fill_in_other_defaults_and_do_not_know_newer_fields() {
+    let written = app(json!({
+        "id": "/a", "cmd": "true", "role": "dev", "resourceLimits": {"cpus": 2}, "executorResources": null,
+    }));
+    let newest = normalize_for(&written, Profile::default()).unwrap();
+    assert_eq!(newest, normalize(&written).unwrap());
+    assert_eq!(newest.get("maxLaunchDelaySeconds"), Some(&json!(300)));
+    let faults = |version| {
+        let faults = normalize_for(&written, Profile::of(version)).unwrap_err();
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let role = "/role: needs Marathon 1.9 or later, and the cluster has Marathon 1.7; leave it out";
+    let limits =
+        "/resourceLimits: needs Marathon 1.10 or later, and the cluster has Marathon 1.7; leave it out";
+    assert_eq!(faults("1.7.189"), [role, limits]);
+    assert_eq!(faults("1.9.100").len(), 1);
+    let (dropped, told) = normalize_dropping_for(&written, Profile::of("1.7.189")).unwrap();
+    assert_eq!((dropped.get("role"), dropped.get("resourceLimits"), told.len()), (None, None, 2));
+    assert_eq!(dropped.get("maxLaunchDelaySeconds"), Some(&json!(3600)));
+    // What was canonical stays as it is, also where it is looked at as if for another server.
+    assert_eq!(normalize(&dropped).unwrap(), dropped);
+}

@@ -1,0 +1,111 @@
+//! What a version of Marathon knows and what it fills in.
+//!
+//! Pure. Only what differs between 1.5 and 1.11 stands here; the tables of `normalize` are those of 1.11. Sources:
+//! the change log of mesosphere/marathon and the RAML of its release branches. A server without `/v2/info`
+//! for us is taken for the newest one that there is: 1.11 is the last line.
+
+use std::fmt;
+
+/// The fields of an app that came later than 1.5, with the version. An older server drops them without a word, so
+/// that an app which has them never becomes what it should be.
+const LATER: [(&str, u64); 3] = [("executorResources", 6), ("role", 9), ("resourceLimits", 10)];
+
+/// The last line of Marathon.
+const LAST: u64 = 11;
+
+/// The oldest line that we know.
+const FIRST: u64 = 5;
+
+/// A line of Marathon, such as 1.8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Profile {
+    minor: u64,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self { minor: LAST }
+    }
+}
+
+impl Profile {
+    /// The line of a version such as `1.8.222` or `1.11.24-snapshot`. What is no version, or newer than any, is
+    /// taken for the last line; what is older than any, for the first.
+    #[must_use]
+    pub fn of(version: &str) -> Self {
+        let mut parts = version.split('.');
+        let mut number = || {
+            let part = parts.next()?;
+            let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part.get(..digits)?.parse::<u64>().ok()
+        };
+        match (number(), number()) {
+            (Some(0), Some(_)) => Self { minor: FIRST },
+            (Some(1), Some(minor)) => Self { minor: minor.clamp(FIRST, LAST) },
+            _ => Self::default(),
+        }
+    }
+
+    /// `maxLaunchDelaySeconds` of an app that does not say it: an hour before 1.8.
+    #[must_use]
+    pub fn max_launch_delay(self) -> u64 {
+        if self.minor < 8 { 3600 } else { 300 }
+    }
+
+    /// Whether apps have a role of their own, which a full PUT without it sets back.
+    #[must_use]
+    pub fn has_roles(self) -> bool {
+        self.minor >= 9
+    }
+
+    /// The fields that this line does not know, each with the line that brought it.
+    pub fn lacks(self) -> impl Iterator<Item = (&'static str, Self)> {
+        let later = LATER.into_iter().filter(move |(_, minor)| *minor > self.minor);
+        later.map(|(field, minor)| (field, Self { minor }))
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Marathon 1.{}", self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_marathon_writes_them() {
+        let table = [
+            ("1.5.0", "1.5"),
+            ("1.8.222", "1.8"),
+            ("1.10.26-SNAPSHOT", "1.10"),
+            ("1.11.24", "1.11"),
+            ("1.11", "1.11"),
+            ("1.12.0", "1.11"),
+            ("2.0.0", "1.11"),
+            ("1.4.2", "1.5"),
+            ("0.15.3", "1.5"),
+            ("", "1.11"),
+            ("1", "1.11"),
+            ("v1.8", "1.11"),
+            ("1.x", "1.11"),
+        ];
+        for (version, line) in table {
+            assert_eq!(Profile::of(version).to_string(), format!("Marathon {line}"), "{version}");
+        }
+    }
+
+    #[test]
+    fn lines_differ_where_they_should() {
+        let lacks = |version| Profile::of(version).lacks().map(|(field, _)| field).collect::<Vec<_>>();
+        assert_eq!(lacks("1.5.1"), ["executorResources", "role", "resourceLimits"]);
+        assert_eq!(lacks("1.8.1"), ["role", "resourceLimits"]);
+        assert_eq!(lacks("1.9.100"), ["resourceLimits"]);
+        assert!(lacks("1.10.1").is_empty() && lacks("1.11.1").is_empty());
+        let delays = ["1.7.1", "1.8.0", "1.11.0"].map(|version| Profile::of(version).max_launch_delay());
+        assert_eq!(delays, [3600, 300, 300]);
+        assert_eq!(["1.8.0", "1.9.0"].map(|version| Profile::of(version).has_roles()), [false, true]);
+    }
+}
