@@ -15,6 +15,7 @@ const RINGS: &[&[&str]] = &[
         "manifest",
         "marathon::normalize",
         "marathon::diff",
+        "marathon::follow",
         "marathon::health",
         "marathon::labels",
         "marathon::model",
