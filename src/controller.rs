@@ -9,6 +9,7 @@ pub mod execute;
 pub mod guard;
 pub mod hold;
 pub mod leader;
+mod listen;
 pub mod observe;
 pub mod plan;
 pub mod report;
@@ -27,7 +28,7 @@ use tracing::{info, warn};
 use crate::clock::{Clock, Entropy};
 use crate::marathon::Client;
 use crate::model::{
-    Blocked, Observation, Outcome, OutcomeResult, Plan, Problem, Revision, SnapshotPath, UnitStatus,
+    AppId, Blocked, Observation, Outcome, OutcomeResult, Plan, Problem, Revision, SnapshotPath, UnitStatus,
 };
 use crate::retry::Delays;
 use crate::source::Source;
@@ -188,6 +189,18 @@ impl Controller {
             self.publish_view(look, &plan, &book, &changed, &[]);
             self.rest(self.interval.max(LOOK_ON_PAUSE), false, stop).await;
         }
+    }
+
+    /// Hears what happens in the cluster until told to stop, and asks for a pass when it concerns us.
+    async fn listen(&self, stop: &CancellationToken) {
+        let is_ours = |id: &AppId| {
+            let control = self.storage.control.state();
+            control.inventory.apps.contains_key(id) || control.inventory.intents.contains_key(id)
+        };
+        let (marathon, nudge, metrics) = (&self.marathon, &*self.nudge, &self.metrics);
+        let listener =
+            listen::Listener { marathon, nudge, metrics, clock: &self.clock, entropy: &self.entropy };
+        listener.run(&is_ours, stop).await;
     }
 
     /// Pass after pass until told to stop.

@@ -100,8 +100,14 @@ impl Leader {
         info!(epoch = %tenure.epoch(), "leading");
         self.metrics.set_leader(true);
         self.leading.store(true, Ordering::SeqCst);
-        let work =
-            async { futures::join!(self.control(tenure, stop), self.upkeep(tenure, stop), self.scrub(stop)) };
+        let work = async {
+            futures::join!(
+                self.control(tenure, stop),
+                self.upkeep(tenure, stop),
+                self.scrub(stop),
+                self.listen(stop)
+            )
+        };
         tokio::select! {
             biased;
             () = tenure.keep() => warn!(epoch = %tenure.epoch(), "the lease is lost; this instance acts no more"),
@@ -111,6 +117,13 @@ impl Leader {
         self.metrics.set_leader(false);
         if let Err(error) = tenure.release().await {
             warn!(error = chain(&error), "the lease was not given back; the next leader waits for its end");
+        }
+    }
+
+    /// Only who leads listens: the others have nothing to do about what they hear.
+    async fn listen(&self, stop: &CancellationToken) {
+        if let Some(controller) = &self.controller {
+            controller.listen(stop).await;
         }
     }
 

@@ -10,6 +10,7 @@ mod answer;
 mod auth;
 mod call;
 mod endpoints;
+pub mod events;
 mod surface;
 
 use std::path::Path;

@@ -143,6 +143,9 @@ pub enum MarathonError {
         /// Where to, without a query.
         location: String,
     },
+    /// The stream of events was closed, as it is where the leader changes.
+    #[error("the stream of events ended")]
+    StreamEnded,
     /// The connection failed. A write may have arrived all the same.
     #[error("cannot reach Marathon")]
     Transport(#[source] reqwest::Error),
@@ -180,6 +183,7 @@ impl MarathonError {
             | Self::Proxy { .. }
             | Self::Unavailable { .. }
             | Self::NotMarathon { .. }
+            | Self::StreamEnded
             | Self::Transport(_)
             | Self::Timeout(_) => ErrorClass::Retry,
         }
@@ -224,6 +228,7 @@ impl MarathonError {
             Self::Unavailable { .. } => "Unavailable",
             Self::Redirected { .. } => "Redirected",
             Self::NotMarathon { .. } => "NotMarathon",
+            Self::StreamEnded => "StreamEnded",
             Self::Transport(_) => "Transport",
             Self::Timeout(_) => "Timeout",
             Self::TooLarge { .. } => "TooLarge",

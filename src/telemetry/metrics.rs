@@ -64,6 +64,7 @@ metrics! {
     http_request_duration_seconds: HistogramVec ["route"] "Time from a request to the end of its answer's head.";
     http_request_total: IntCounterVec ["route", "code"] "Requests answered, by route and status code.";
     leader: IntGaugeVec [] "1 while this instance acts, else 0.";
+    marathon_event_total: IntCounterVec ["outcome"] "Events of Marathon by what came of them (hint: a look was asked for; merged: one was due already; foreign: of an app that is not ours; tooLong).";
     marathon_login_total: IntCounterVec ["result"] "Logins with a service account by how they ended (done, refused, failed).";
     marathon_request_total: IntCounterVec ["verb", "code"] "Requests to Marathon by verb and class of the answer (2xx, 3xx, 4xx, 5xx, or none).";
     plan_actions: IntGaugeVec ["action"] "Actions in the newest plan.";
@@ -230,6 +231,11 @@ impl Metrics {
         self.marathon_request_total.with_label_values(&[verb, class]).inc();
     }
 
+    /// Counts an event of Marathon; the outcome is one of the words that the metric's help lists.
+    pub fn marathon_event(&self, outcome: &'static str) {
+        self.marathon_event_total.with_label_values(&[outcome]).inc();
+    }
+
     /// Counts a login; the result is one of the words that the metric's help lists.
     pub fn marathon_login(&self, result: &'static str) {
         self.marathon_login_total.with_label_values(&[result]).inc();
@@ -286,6 +292,7 @@ mod tests {
         metrics.http_request("/repo", 200, Duration::from_millis(1));
         metrics.marathon_request("GET", None);
         metrics.marathon_login("done");
+        metrics.marathon_event("hint");
         metrics.set_source_success("main", jiff::Timestamp::UNIX_EPOCH);
         let reason = BlockedReason::Protected;
         let blocked = Blocked { unit: unit("a"), target: "/a".into(), reason, message: String::new() };

@@ -22,6 +22,9 @@ pub(super) const LONGEST_LISTING: usize = 64 * 1024 * 1024;
 /// The longest answer to anything else.
 pub(super) const LONGEST_ANSWER: usize = 8 * 1024 * 1024;
 
+/// The longest answer to the question who leads.
+const LONGEST_LEADER: usize = 4096;
+
 /// How often a GET is tried within its deadline.
 pub(super) const READ_TRIES: u32 = 3;
 
@@ -130,18 +133,38 @@ impl Client {
         call: &Call<'_>,
         grant: Option<&Grant>,
     ) -> Result<Answer, MarathonError> {
-        let mut response = self.respond(base, call, grant).await?;
-        let deployment = response.headers().get("marathon-deployment-id");
-        let deployment = deployment.and_then(|id| id.to_str().ok()).map(Into::into);
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > call.limit {
-                return Err(MarathonError::TooLarge { limit: call.limit });
+        read(self.respond(base, call, grant).await?, call.limit).await
+    }
+
+    /// Asks at the first endpoint that is there, for an answer that does not end.
+    pub(super) async fn stream_anywhere(
+        &self,
+        call: &Call<'_>,
+        grant: Option<&Grant>,
+    ) -> Result<reqwest::Response, MarathonError> {
+        let mut result = Err(MarathonError::BaseUrl(String::new()));
+        for (number, base) in self.endpoints.in_order() {
+            result = self.respond(base, call, grant).await;
+            match &result {
+                Err(MarathonError::Transport(error)) if error.is_connect() => {
+                    self.endpoints.pass_over(number);
+                }
+                _ => break,
             }
-            body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, deployment, body })
+        let code = result.as_ref().ok().map(|response| response.status().as_u16());
+        self.metrics.marathon_request(call.verb.as_str(), code);
+        let response = result?;
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if response.status().is_success() && kind.is_some_and(|kind| kind.starts_with(call.accept)) {
+            return Ok(response);
+        }
+        let answer = read(response, call.limit).await?;
+        if answer.status.is_success() {
+            let message = format!("no {}", call.accept);
+            return Err(MarathonError::NotMarathon { status: answer.status.as_u16(), message });
+        }
+        Err(answer.error(call.path))
     }
 
     /// Asks at one endpoint and wherever it rightly sends us. The answer's body is not read yet.
@@ -171,11 +194,8 @@ impl Client {
     async fn is_led_from(&self, target: &Url, base: &Url, grant: Option<&Grant>) -> bool {
         let leader = endpoints::route(base, "/v2/leader", &[]);
         let Ok(response) = self.send(&leader, &Call::get("/v2/leader"), grant).await else { return false };
-        if !response.status().is_success() || response.content_length().is_none_or(|length| length > 4096) {
-            return false;
-        }
-        let Ok(body) = response.bytes().await else { return false };
-        let answer: Option<Value> = serde_json::from_slice(&body).ok();
+        let Ok(answer) = read(response, LONGEST_LEADER).await else { return false };
+        let answer: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let leader = answer.as_ref().and_then(|answer| answer.get("leader")?.as_str());
         leader.is_some_and(|leader| endpoints::is_at(target, leader))
     }
@@ -196,6 +216,21 @@ impl Client {
         }
         request.send().await.map_err(transport)
     }
+}
+
+/// Reads an answer to its end, or to the limit.
+async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, MarathonError> {
+    let deployment = response.headers().get("marathon-deployment-id");
+    let deployment = deployment.and_then(|id| id.to_str().ok()).map(Into::into);
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        if body.len() + chunk.len() > limit {
+            return Err(MarathonError::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, deployment, body })
 }
 
 /// Where an answer sends us. 303 asks to look elsewhere for the outcome, which Marathon never means.

@@ -66,9 +66,11 @@ pub(super) fn route(base: &Url, path: &str, query: &[(&str, &str)]) -> Url {
     url
 }
 
-/// Where a redirect of the route leads; none where we may not go whoever is there.
+/// Where a redirect of the route leads; none where we may not go whoever is there. The query stays ours: a PUT without
+/// `partialUpdate=false` would mean something else.
 pub(super) fn target(from: &Url, location: &str, path: &str) -> Option<Url> {
-    let url = from.join(location).ok()?;
+    let mut url = from.join(location).ok()?;
+    url.set_query(from.query());
     let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     let safe = url.scheme() == "https" || (url.scheme() == "http" && from.scheme() == "http");
     (plain && safe && url.path().ends_with(path)).then_some(url)
@@ -145,6 +147,9 @@ mod tests {
         for (from, location, followed) in table {
             assert_eq!(target(&url(from), location, "/v2/events").is_some(), followed, "{from} {location}");
         }
+        let kept =
+            target(&url("http://a/v2/apps/x?force=false"), "http://b/v2/apps/x?force=true", "/v2/apps/x");
+        assert_eq!(kept.unwrap().as_str(), "http://b/v2/apps/x?force=false");
         assert_eq!(shown(&url("http://a/x"), "http://u:p@b/login?token=t#f"), "http://b/login");
     }
 

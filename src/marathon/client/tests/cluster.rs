@@ -62,7 +62,7 @@ async fn a_get_is_tried_again_a_few_times_and_no_longer() {
 async fn a_redirect_of_a_write_keeps_verb_body_and_who_we_are() {
     let leader = Script::default().answer(200, RESULT);
     let place = leader.serve().await;
-    let location = format!("{place}/v2/apps/g/a?partialUpdate=false&force=false");
+    let location = format!("{place}/v2/apps/g/a");
     let standby = Script::default().answer_with(307, "", &[("location", &location)]);
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
@@ -113,14 +113,24 @@ async fn a_page_to_log_in_and_a_circle_are_no_answers() {
 }
 
 #[tokio::test]
-async fn no_more_than_sixteen_calls_are_under_way() {
+async fn a_call_waits_for_its_turn_and_not_longer_than_its_time() {
     let script = Script::default();
     let client = script.client().await;
-    let (id, app) = (id(), app());
-    let calls = (0..40).map(|_| client.replace(&id, &app, false));
-    let all = futures::future::join_all(calls).await;
-    assert!(all.iter().all(|result| matches!(result, Err(MarathonError::Timeout(_)))), "{all:?}");
-    assert_eq!(script.asked().len(), MOST_CALLS);
+    assert_eq!(client.turns.available_permits(), 16);
+    let all = client.turns.acquire_many(16).await.unwrap();
+    assert_eq!(client.delete(&id(), false).await.unwrap_err().label(), "Timeout");
+    assert_eq!(script.asked(), []);
+    drop(all);
+    // A call keeps its turn until it ends.
+    let (id, calls) = (id(), client.clone());
+    let taken = async {
+        while script.asked().is_empty() {
+            client.clock.sleep(Duration::from_millis(1)).await;
+        }
+        client.turns.available_permits()
+    };
+    let (result, left) = futures::join!(calls.delete(&id, false), taken);
+    assert_eq!((result.unwrap_err().label(), left, client.turns.available_permits()), ("Timeout", 15, 16));
 }
 
 #[test]
@@ -137,5 +147,54 @@ fn a_file_of_certificates_must_hold_some() {
         let error = connect(&settings).map(drop).unwrap_err();
         assert_eq!((error.label(), error.class()), ("Ca", ErrorClass::Fatal), "{text:?}");
         assert!(error.to_string().contains("ca.pem"), "{error}");
+    }
+}
+
+/// What two members of a cluster answer, and which call it is.
+async fn arrivals(answers: [&[u16]; 2], first_is_away: bool, verb: &Method) -> (usize, usize) {
+    let scripts = [Script::default(), Script::default()];
+    let places = [scripts[0].serve().await, scripts[1].serve().await];
+    for (number, statuses) in answers.into_iter().enumerate() {
+        let location = format!("{}/v2/apps/g/a", places[1 - number]);
+        for status in statuses {
+            let headers: &[(&str, &str)] = if *status == 307 { &[("location", &location)] } else { &[] };
+            let body = if *status == 200 { RESULT } else { BUSY };
+            // The scripts share their answers with the servers.
+            let _shared = scripts[number].clone().answer_with(*status, body, headers);
+        }
+    }
+    let away = closed().await;
+    let mut urls: Vec<&str> = places.iter().map(String::as_str).collect();
+    if first_is_away {
+        urls.insert(0, &away);
+    }
+    let client = client_of(&urls, MarathonAuth::None);
+    let _result = match *verb {
+        Method::PUT => client.replace(&id(), &app(), false).await.map(drop),
+        _ => client.delete(&id(), false).await.map(drop),
+    };
+    let asked: usize = scripts.iter().map(|script| script.asked().len()).sum();
+    let done = scripts.iter().enumerate().map(|(number, script)| {
+        let statuses = answers[number].iter().take(script.asked().len());
+        statuses.filter(|status| ![307, 401].contains(*status)).count()
+    });
+    (asked, done.sum())
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_a_cluster_answers_a_write_arrives_once(
+        first in proptest::collection::vec(proptest::sample::select(vec![200, 307, 401, 409, 500, 502, 503, 504]), 8),
+        second in proptest::collection::vec(proptest::sample::select(vec![200, 307, 401, 409, 500, 502, 503, 504]), 8),
+        first_is_away: bool,
+        put: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let verb = if put { Method::PUT } else { Method::DELETE };
+        let (asked, done) = runtime.block_on(arrivals([&first, &second], first_is_away, &verb));
+        proptest::prop_assert!(done <= 1, "{done} of {asked} requests were taken in");
+        proptest::prop_assert!((1..=4).contains(&asked), "{asked} requests");
     }
 }
