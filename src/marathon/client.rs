@@ -150,15 +150,18 @@ impl Client {
     ) -> Result<Self, MarathonError> {
         let endpoints = Arc::new(Endpoints::new(&settings.urls)?);
         install_tls_provider();
+        // Reading the system's certificates takes a while. Who configures http:// only and logs in nowhere sees no TLS:
+        // a redirect to it would have to be to a leader that speaks what its own members do not.
+        let plain = endpoints.are_plain() && !matches!(settings.auth, MarathonAuth::ServiceAccount(_));
+        let roots = roots(settings.ca.as_deref())?;
         let http = reqwest::Client::builder()
             .user_agent(concat!("dcos-registry/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(timeouts.connect)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .no_proxy()
-            .tls_certs_merge(roots(settings.ca.as_deref())?)
-            .build()
-            .map_err(|error| unusable(error, settings.ca.as_deref()))?;
+            .no_proxy();
+        let http = if plain { http.tls_certs_only(roots) } else { http.tls_certs_merge(roots) };
+        let http = http.build().map_err(|error| unusable(error, settings.ca.as_deref()))?;
         let (origin, parts) = (endpoints.first(), (clock.clone(), metrics.clone()));
         let credentials = Credentials::new(&settings.auth, http.clone(), origin, parts);
         let credentials = credentials.map_err(|error| MarathonError::Credentials(Arc::new(error)))?;

@@ -50,6 +50,11 @@ impl Endpoints {
         self.all.iter().any(|base| base.origin() == url.origin())
     }
 
+    /// Whether none of them speaks TLS.
+    pub(super) fn are_plain(&self) -> bool {
+        self.all.iter().all(|base| base.scheme() == "http")
+    }
+
     /// One of them, for what is next to Marathon.
     pub(super) fn first(&self) -> &Url {
         &self.all[0]
