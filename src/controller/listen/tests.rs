@@ -103,6 +103,11 @@ impl Rig {
     }
 }
 
+/// What does not come within half a minute does not come.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    Clock::system().timeout(Duration::from_secs(30), work).await.unwrap()
+}
+
 const OURS: &str = "event: status_update_event\ndata: {\"appId\": \"/ours\"}\n\n";
 const OTHERS: &str = "event: status_update_event\ndata: {\"appId\": \"/others\"}\n\n";
 const DEPLOYED: &str = "event: deployment_success\ndata: {\"id\": \"d\"}\n\n";
@@ -120,7 +125,7 @@ async fn an_open_stream_and_our_events_ask_for_a_look_and_strangers_do_not() {
         }
         stop.cancel();
     };
-    futures::join!(rig.listen(&stop), heard);
+    within(futures::future::join(rig.listen(&stop), heard)).await;
     let asked = server.asked();
     assert_eq!(asked.len(), 1);
     assert!(asked[0].starts_with("/v2/events?event_type=api_post_event&event_type="), "{asked:?}");
@@ -141,7 +146,7 @@ async fn a_stream_that_ends_is_opened_again_and_asks_for_a_look() {
         }
         stop.cancel();
     };
-    futures::join!(rig.listen(&stop), looks);
+    within(futures::future::join(rig.listen(&stop), looks)).await;
 }
 
 #[tokio::test]
@@ -156,7 +161,7 @@ async fn a_silent_stream_is_given_up() {
         }
         stop.cancel();
     };
-    futures::join!(rig.listen(&stop), end);
+    within(futures::future::join(rig.listen(&stop), end)).await;
 }
 
 #[tokio::test]
@@ -180,7 +185,7 @@ async fn whoever_is_not_let_in_does_not_come_back_soon() {
         server.came.notified().await;
         stop.cancel();
     };
-    futures::join!(rig.listen(&stop), end);
+    within(futures::future::join(rig.listen(&stop), end)).await;
     let left = rig.workers.drain(&rig.clock, Duration::ZERO).await;
     assert_eq!(left, ["scripted-events"], "the listener itself starts no workers");
 }
