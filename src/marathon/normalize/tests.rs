@@ -277,6 +277,7 @@ fn an_observed_app_is_never_refused_and_keeps_what_we_do_not_know() {
 fn older_servers_fill_in_other_defaults_and_do_not_know_newer_fields() {
     let written = app(json!({
         "id": "/a", "cmd": "true", "role": "dev", "resourceLimits": {"cpus": 2}, "executorResources": null,
+        "maxLaunchDelaySeconds": null,
     }));
     let newest = normalize_for(&written, Profile::default()).unwrap();
     assert_eq!(newest, normalize(&written).unwrap());
