@@ -21,12 +21,10 @@ pub struct Clock(Source);
 enum Source {
     System,
     Fixed(Arc<AtomicU64>),
-    #[cfg(test)]
     Simulated(Simulated),
 }
 
 /// A machine's clock in a simulation.
-#[cfg(test)]
 #[derive(Clone)]
 struct Simulated {
     zero: tokio::time::Instant,
@@ -54,8 +52,8 @@ impl Clock {
 
     /// A clock that follows the runtime's paused time, faster or slower by `rate`, from `offset` on: one machine of a
     /// simulation. The wall clock says the same, which is wrong for everybody else.
-    #[cfg(test)]
-    pub(crate) fn simulated(rate: f64, offset: Duration) -> Self {
+    #[must_use]
+    pub fn simulated(rate: f64, offset: Duration) -> Self {
         Self(Source::Simulated(Simulated { zero: tokio::time::Instant::now(), rate, offset }))
     }
 
@@ -75,7 +73,6 @@ impl Clock {
                 let milliseconds = i64::try_from(now.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
                 Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
             }
-            #[cfg(test)]
             Source::Simulated(_) => {
                 let milliseconds = i64::try_from(self.boot().as_millis()).unwrap_or(i64::MAX);
                 Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
@@ -95,7 +92,6 @@ impl Clock {
                 )
             }
             Source::Fixed(now) => Duration::from_millis(now.load(Ordering::SeqCst)),
-            #[cfg(test)]
             Source::Simulated(machine) => machine.zero.elapsed().mul_f64(machine.rate) + machine.offset,
         }
     }
@@ -103,7 +99,6 @@ impl Clock {
     /// What a duration of this clock takes of the runtime's time.
     fn stretched(&self, duration: Duration) -> Duration {
         match &self.0 {
-            #[cfg(test)]
             Source::Simulated(machine) => duration.div_f64(machine.rate),
             _ => duration,
         }

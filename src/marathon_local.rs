@@ -4,8 +4,9 @@
 //! against it holds against the real one. The controller talks to it over HTTP like to any other Marathon.
 //! What the API answers follows the sources of mesosphere/marathon; each file names those that it rests on.
 //!
-//! It schedules nothing (there is one machine), isolates nothing (tasks are plain processes), and speaks
-//! to nobody but its clients. Groups, pods and the event stream are not there yet.
+//! It schedules nothing (there is one machine), isolates nothing (tasks are plain processes, or exist in name only),
+//! and speaks to nobody but its clients. Which version of Marathon it behaves like, what its tasks are, and
+//! whether things may be made to go wrong on demand is chosen at its start.
 //!
 //! ```text
 //!  api -> Request -> engine (owns the state; decide, update, health are pure) -> store
@@ -13,6 +14,7 @@
 //!              TaskSpec|  |TaskEvent
 //!                      v  |
 //!                    executor: process -> supervisor (a process of its own) -> the task
+//!                              simulated: in the time of the clock, as it was told to
 //! ```
 
 mod api;
@@ -20,16 +22,26 @@ mod decide;
 mod definition;
 mod delays;
 mod engine;
+mod events;
 mod executor;
+mod faults;
+mod group;
 mod health;
+mod labels;
+mod plan;
+mod pod;
 mod ports;
 mod process;
+mod profile;
 mod refusal;
+mod simulated;
 mod state;
+mod stats;
 mod store;
 pub mod supervisor;
 mod task;
 mod update;
+mod vips;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -37,6 +49,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -45,8 +63,14 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Entropy};
 use crate::model::{App, ErrorClass};
 use crate::workers::Workers;
+pub use api::Cut;
 use engine::{Context, Engine};
+use events::Hub;
+use executor::Executor;
+use faults::Faults;
 use process::{ProcessExecutor, SetupError};
+pub use profile::{Profile, UnknownProfile};
+use simulated::{Outcomes, SimulatedExecutor};
 use store::Store;
 
 /// How many requests may wait for the engine.
@@ -61,9 +85,12 @@ pub struct LocalConfig {
     pub dir: PathBuf,
     /// Where its API listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Our own executable, which is run again as the supervisor of each task. `/proc/self/exe` stays right
-    /// when the file is replaced meanwhile.
-    pub agent: PathBuf,
+    /// Which version of Marathon to be.
+    pub profile: Profile,
+    /// What tasks are.
+    pub tasks: Tasks,
+    /// The seed of faults on demand; none: there is no way to them.
+    pub faults: Option<u64>,
     /// Time.
     pub clock: Clock,
     /// Randomness.
@@ -72,9 +99,25 @@ pub struct LocalConfig {
     pub workers: Workers,
 }
 
+/// What tasks are.
+#[derive(Debug, Clone)]
+pub enum Tasks {
+    /// Processes of this machine.
+    Processes {
+        /// Our own executable, which is run again as the supervisor of each task. `/proc/self/exe` stays right
+        /// when the file is replaced meanwhile.
+        agent: PathBuf,
+        /// The directory that holds the secrets that apps name; none: apps with secrets are refused.
+        secrets: Option<PathBuf>,
+    },
+    /// Nothing: they live in the time of the clock. No state is kept either.
+    Simulated,
+}
+
 /// A running local Marathon. Its tasks live no longer than the process, and no longer than [`Self::shutdown`].
 pub struct MarathonLocal {
     address: SocketAddr,
+    router: Router,
     clock: Clock,
     stop: CancellationToken,
     drop_all: CancellationToken,
@@ -182,41 +225,65 @@ impl MarathonLocal {
     /// # Errors
     /// [`LocalError`]; nothing was changed then.
     pub async fn start(config: LocalConfig) -> Result<Self, LocalError> {
-        let LocalConfig { dir, listen, agent, clock, entropy, workers } = config;
+        let LocalConfig { dir, listen, profile, tasks, faults, clock, entropy, workers } = config;
         // Tasks run elsewhere: their sandboxes need names that hold everywhere.
         let dir = std::path::absolute(&dir).map_err(|source| LocalError::Directory { path: dir, source })?;
         let unable = |source| LocalError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(unable)?;
         let address = listener.local_addr().map_err(unable)?;
-        let store = Store::open(&dir)?;
+        let store = if matches!(tasks, Tasks::Simulated) { Store::nowhere() } else { Store::open(&dir)? };
         let state = store.load()?.unwrap_or_default();
-        let executor = ProcessExecutor::new(dir.join("sandboxes"), agent, &clock).map_err(|e| match e {
-            SetupError::Sandboxes(path, source) => LocalError::Directory { path, source },
-            SetupError::Client(source) => LocalError::Client(source),
-        })?;
+        let executor = ExecutorParts::new(tasks, &dir, &clock)?;
         let (stop, drop_all) = (workers.stop_signal().child_token(), CancellationToken::new());
         let running = TaskTracker::new();
+        let faults = faults.map_or_else(Faults::off, |seed| Faults::ready(clock.clone(), seed));
+        let events = Arc::new(Hub::new(clock.clone(), entropy.clone(), faults.clone(), profile));
         let context = Context {
             store: Arc::new(store),
-            executor: Arc::new(executor),
+            executor: executor.executor,
             clock: clock.clone(),
-            entropy,
+            entropy: entropy.clone(),
             workers: workers.clone(),
             running: running.clone(),
             host: reachable(address.ip()),
             address,
+            profile,
+            secrets: executor.secrets,
+            events: Arc::clone(&events),
+            faults: faults.clone(),
         };
-        let (engine, events) = Engine::new(context, state);
+        let (engine, happenings) = Engine::new(context, state);
         let (calls, waiting) = mpsc::channel(WAITING_CALLS);
         let (counted, engine_stop, engine_drop) = (running.token(), stop.clone(), drop_all.clone());
         workers.spawn("marathon-engine", async move {
-            engine.run(waiting, events, engine_stop, engine_drop).await;
+            engine.run(waiting, happenings, engine_stop, engine_drop).await;
             drop(counted);
         });
-        let router = api::router(calls, clock.clone(), address);
-        workers.spawn("marathon-api", api::serve(listener, router, stop.clone()));
-        tracing::info!(%address, dir = %dir.display(), "the local Marathon runs");
-        Ok(Self { address, clock, stop, drop_all, running })
+        let router = api::router(api::Api {
+            calls,
+            clock: clock.clone(),
+            entropy,
+            address,
+            profile,
+            events,
+            faults,
+            outcomes: executor.outcomes,
+            stop: stop.clone(),
+        });
+        let served = api::serve(listener, router.clone(), workers.clone(), stop.clone());
+        workers.spawn("marathon-api", served);
+        tracing::info!(%address, %profile, dir = %dir.display(), "the local Marathon runs");
+        Ok(Self { address, router, clock, stop, drop_all, running })
+    }
+
+    /// Answers a request without a connection, as a simulation needs it whose time does not pass in the kernel.
+    ///
+    /// # Errors
+    /// [`Cut`] where a fault cuts the connection before the answer.
+    pub async fn answer(&self, request: axum::http::Request<Body>) -> Result<Response, Cut> {
+        let Ok(response): Result<Response, _> =
+            TowerToHyperService::new(self.router.clone()).call(request).await;
+        if response.extensions().get::<Cut>().is_some() { Err(Cut) } else { Ok(response) }
     }
 
     /// Where the API listens.
@@ -238,6 +305,40 @@ impl MarathonLocal {
     }
 }
 
+/// What runs tasks, and what comes with it.
+struct ExecutorParts {
+    executor: Arc<dyn Executor>,
+    /// What becomes of simulated tasks.
+    outcomes: Option<Outcomes>,
+    /// Whether secrets can be used.
+    secrets: bool,
+}
+
+impl ExecutorParts {
+    fn new(tasks: Tasks, dir: &Path, clock: &Clock) -> Result<Self, LocalError> {
+        match tasks {
+            Tasks::Simulated => {
+                let outcomes = Outcomes::default();
+                let executor = Arc::new(SimulatedExecutor::new(clock.clone(), outcomes.clone()));
+                Ok(Self { executor, outcomes: Some(outcomes), secrets: true })
+            }
+            Tasks::Processes { agent, secrets } => {
+                let with_secrets = secrets.is_some();
+                let made = ProcessExecutor::new(dir, agent, secrets, clock).map_err(|e| match e {
+                    SetupError::Sandboxes(path, source) => LocalError::Directory { path, source },
+                    SetupError::Client(source) => LocalError::Client(source),
+                })?;
+                Ok(Self { executor: Arc::new(made), outcomes: None, secrets: with_secrets })
+            }
+        }
+    }
+}
+
+/// A time as Marathon writes it: UTC with milliseconds.
+fn time(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
 /// The address under which tasks of this machine are reached: loopback where we listen on all addresses.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
@@ -254,5 +355,6 @@ fn reachable(ip: IpAddr) -> IpAddr {
 /// [`LocalError::Read`], [`LocalError::Broken`] and [`LocalError::Newer`].
 pub fn stored_apps(dir: &Path) -> Result<Vec<App>, LocalError> {
     let state = store::read(dir)?.unwrap_or_default();
-    Ok(state.apps.into_values().map(|record| record.app).collect())
+    let apps = state.apps.into_values().map(|record| record.app);
+    Ok(apps.filter(|app| !pod::is_pod(app)).collect())
 }

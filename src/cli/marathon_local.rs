@@ -1,7 +1,8 @@
 //! `marathon-local`: the local Marathon alone, in the foreground.
 //!
 //! For whoever wants to see a Marathon app run on one machine, such as several instances of this registry
-//! that share one bucket. It runs whatever it is asked to, so that it listens on loopback only.
+//! that share one bucket, and for whoever wants to see what a client does when a cluster misbehaves. It runs
+//! whatever it is asked to, so that it listens on loopback only.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use super::up::tell;
 use super::{CommandResult, runtime};
 use crate::clock::{Clock, Entropy};
 use crate::config;
-use crate::marathon_local::{LocalConfig, MarathonLocal};
+use crate::marathon_local::{LocalConfig, MarathonLocal, Profile, Tasks};
 use crate::workers::Workers;
 
 /// How long tasks may take to end; those that take longer are killed. Longer than an instance of ours needs.
@@ -34,6 +35,28 @@ pub struct MarathonLocalArguments {
     /// The directory that holds its state and the sandboxes of its tasks
     #[arg(long, value_name = "DIR", default_value = ".dcos-registry/marathon")]
     dir: PathBuf,
+    /// Which version of Marathon to behave like: 1.7, 1.8 or 1.11
+    #[arg(long, value_name = "VERSION", default_value_t = Profile::default())]
+    profile: Profile,
+    /// What tasks are: processes of this machine, or simulated, which takes everything and runs nothing
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = ExecutorKind::Processes)]
+    executor: ExecutorKind,
+    /// The directory that holds the secrets that apps name, a file for each source
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    /// Open the endpoints below /local that make things go wrong on demand
+    #[arg(long)]
+    faults: bool,
+    /// The seed of the faults' dice
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "faults")]
+    seed: u64,
+}
+
+/// What tasks are.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ExecutorKind {
+    Processes,
+    Simulated,
 }
 
 /// Runs the command.
@@ -41,32 +64,55 @@ pub fn run(arguments: &MarathonLocalArguments) -> CommandResult {
     let listen = arguments.listen.unwrap_or((Ipv4Addr::LOCALHOST, arguments.port).into());
     let listen = config::loopback_only(listen)?;
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(listen, arguments.dir.clone()));
+    let result = runtime.block_on(serve(listen, arguments));
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
 }
 
-async fn serve(listen: SocketAddr, dir: PathBuf) -> CommandResult {
+async fn serve(listen: SocketAddr, arguments: &MarathonLocalArguments) -> CommandResult {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (clock, workers) = (Clock::system(), Workers::new());
     let marathon = MarathonLocal::start(LocalConfig {
-        dir: dir.clone(),
+        dir: arguments.dir.clone(),
         listen,
-        // Not the program's path: the file may be replaced by a newer build while this one runs.
-        agent: PathBuf::from("/proc/self/exe"),
+        profile: arguments.profile,
+        tasks: match arguments.executor {
+            // Not the program's path: the file may be replaced by a newer build while this one runs.
+            ExecutorKind::Processes => Tasks::Processes {
+                agent: PathBuf::from("/proc/self/exe"),
+                secrets: arguments.secrets.clone(),
+            },
+            ExecutorKind::Simulated => Tasks::Simulated,
+        },
+        faults: arguments.faults.then_some(arguments.seed),
         clock: clock.clone(),
         entropy: Entropy::system(),
         workers: workers.clone(),
     })
     .await?;
     let url = format!("http://{}", marathon.address());
-    tell(&format!("Marathon   {url}  (local: tasks are processes of this machine)"));
-    tell(&format!("Sandboxes  {}", dir.join("sandboxes").display()));
+    match arguments.executor {
+        ExecutorKind::Processes => {
+            tell(&format!("Marathon   {url}  (local: tasks are processes of this machine)"));
+            tell(&format!("Sandboxes  {}", arguments.dir.join("sandboxes").display()));
+        }
+        ExecutorKind::Simulated => {
+            tell(&format!("Marathon   {url}  (local: tasks are simulated, nothing is run and nothing kept)"));
+        }
+    }
+    if arguments.faults {
+        tell(&format!("Faults     {url}/local/faults"));
+    }
     tell(&format!(
         "Start an app with `curl -H 'Content-Type: application/json' -d @app.json {url}/v2/apps`."
     ));
-    tell("Apps are kept, and started again by the next run on this directory. Ctrl-C stops.");
+    match arguments.executor {
+        ExecutorKind::Processes => {
+            tell("Apps are kept, and started again by the next run on this directory. Ctrl-C stops.");
+        }
+        ExecutorKind::Simulated => tell("Ctrl-C stops."),
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

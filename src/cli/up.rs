@@ -21,7 +21,7 @@ use crate::controller::plan::PlanSettings;
 use crate::controller::{Controller, Parts, View, report};
 use crate::http::{self, Door, Site};
 use crate::marathon::{Client, Timeouts};
-use crate::marathon_local::{LocalConfig, MarathonLocal};
+use crate::marathon_local::{LocalConfig, MarathonLocal, Profile, Tasks};
 use crate::model::SourceName;
 use crate::registry::intake::Intake;
 use crate::registry::repo::Repo;
@@ -146,8 +146,10 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
     let marathon = MarathonLocal::start(LocalConfig {
         dir: settings.dir.join("marathon"),
         listen: settings.marathon_listen,
+        profile: Profile::default(),
         // Not the program's path: the file may be replaced by a newer build while this one runs.
-        agent: PathBuf::from("/proc/self/exe"),
+        tasks: Tasks::Processes { agent: PathBuf::from("/proc/self/exe"), secrets: None },
+        faults: None,
         clock: clock.clone(),
         entropy: entropy.clone(),
         workers: workers.clone(),

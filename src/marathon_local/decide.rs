@@ -38,6 +38,8 @@ pub struct Goal {
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// Nothing is heard of it, and it is waited for.
+    Unreachable,
     /// Not running yet.
     Starting,
     /// Running, and not healthy (yet).
@@ -46,6 +48,8 @@ pub enum Stage {
     Healthy,
     /// Told to end, and not gone yet.
     Killing,
+    /// Nothing is heard of it, and another one takes its place.
+    Inactive,
 }
 
 /// What the decision needs to know of a task. Tasks are given in the order of their launch.
@@ -55,6 +59,8 @@ pub struct TaskView {
     pub current: bool,
     /// How far it is.
     pub stage: Stage,
+    /// Whether it goes first where there are too many.
+    pub doomed: bool,
 }
 
 /// What is to be done now.
@@ -72,7 +78,7 @@ impl Goal {
     /// The goal that a definition states.
     pub fn of(app: &App) -> Self {
         Self {
-            instances: usize::try_from(app.instances()).unwrap_or(usize::MAX),
+            instances: usize::try_from(definition::instances(app)).unwrap_or(usize::MAX),
             strategy: definition::upgrade_strategy(app),
             resident: definition::is_resident(app),
             oldest_first: definition::kills_oldest_first(app),
@@ -101,7 +107,8 @@ pub fn decide(phase: Phase, goal: &Goal, tasks: &[TaskView]) -> Decision {
 }
 
 fn stop(tasks: &[TaskView]) -> Decision {
-    Decision { launch: 0, kill: alive(tasks).collect(), done: tasks.is_empty() }
+    let left = tasks.iter().enumerate().filter(|(_, t)| t.stage != Stage::Killing);
+    Decision { launch: 0, kill: left.map(|(i, _)| i).collect(), done: tasks.is_empty() }
 }
 
 fn scale(goal: &Goal, tasks: &[TaskView]) -> Decision {
@@ -111,14 +118,18 @@ fn scale(goal: &Goal, tasks: &[TaskView]) -> Decision {
     order_of_killing(goal, tasks, &mut victims);
     victims.truncate(surplus);
     let healthy = tasks.iter().filter(|t| t.stage == Stage::Healthy).count();
-    Decision { launch, kill: victims, done: healthy == goal.instances && tasks.len() == goal.instances }
+    Decision {
+        launch,
+        kill: victims,
+        done: healthy == goal.instances && present(tasks).count() == goal.instances,
+    }
 }
 
 fn replace(goal: &Goal, tasks: &[TaskView]) -> Decision {
     let (minimum, maximum) = goal.bounds();
     let (mut new, mut old): (Vec<_>, Vec<_>) = alive(tasks).partition(|&i| is_current(tasks, i));
     let missing = goal.instances.saturating_sub(new.len());
-    let launch = missing.min(maximum.saturating_sub(tasks.len()));
+    let launch = missing.min(maximum.saturating_sub(present(tasks).count()));
     // New ones too many: the number was lowered while they were started.
     order_of_killing(goal, tasks, &mut new);
     let mut kill: Vec<usize> = new.iter().copied().take(new.len().saturating_sub(goal.instances)).collect();
@@ -135,21 +146,28 @@ fn replace(goal: &Goal, tasks: &[TaskView]) -> Decision {
         }
         kill.push(victim);
     }
-    let done = tasks.len() == goal.instances && tasks.iter().all(|t| t.current && t.stage == Stage::Healthy);
+    let done = present(tasks).count() == goal.instances
+        && present(tasks).all(|t| t.current && t.stage == Stage::Healthy);
     Decision { launch, kill, done }
 }
 
-/// Those that are not healthy first; among equals by the app's selection.
+/// Those that were named first, then those that are not healthy; among equals by the app's selection.
 fn order_of_killing(goal: &Goal, tasks: &[TaskView], victims: &mut [usize]) {
     if !goal.oldest_first {
         victims.reverse();
     }
-    victims.sort_by_key(|&i| tasks.get(i).map(|t| t.stage));
+    victims.sort_by_key(|&i| tasks.get(i).map(|t| (!t.doomed, t.stage)));
 }
 
 /// The positions of the tasks that have not been told to end.
 fn alive(tasks: &[TaskView]) -> impl Iterator<Item = usize> {
-    tasks.iter().enumerate().filter(|(_, t)| t.stage != Stage::Killing).map(|(i, _)| i)
+    let gone = |stage: Stage| matches!(stage, Stage::Killing | Stage::Inactive);
+    tasks.iter().enumerate().filter(move |(_, t)| !gone(t.stage)).map(|(i, _)| i)
+}
+
+/// The tasks that take up a place.
+fn present(tasks: &[TaskView]) -> impl Iterator<Item = &TaskView> {
+    tasks.iter().filter(|t| t.stage != Stage::Inactive)
 }
 
 fn is_current(tasks: &[TaskView], index: usize) -> bool {

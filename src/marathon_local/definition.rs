@@ -1,4 +1,4 @@
-//! What the fields of an app definition mean to this Marathon. Pure.
+//! What the fields of an app or pod definition mean to this Marathon. Pure.
 //!
 //! Definitions are kept in canonical form, so that fields are there with their defaults; where one is
 //! absent all the same the default of Marathon 1.8+ is taken (`docs/docs/rest-api/public/api/v2/types` of
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::pod;
 use crate::model::App;
 
 /// How tasks are replaced.
@@ -83,9 +84,45 @@ pub struct HealthCheck {
     pub failures_to_kill: Option<u32>,
 }
 
+/// A check that a task of a deployment must pass once before it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadinessCheck {
+    /// Its name.
+    pub name: String,
+    /// Whether over TLS.
+    pub tls: bool,
+    /// The path.
+    pub path: String,
+    /// The position of its port.
+    pub port: usize,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// The HTTP status codes that say that the task is ready.
+    pub ready: Vec<u16>,
+    /// Whether the last answer is shown.
+    pub keeps_response: bool,
+}
+
+/// What becomes of tasks whose agent cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnreachableStrategy {
+    /// When another task is started in their place.
+    pub inactive_after: Duration,
+    /// When they are given up.
+    pub expunge_after: Duration,
+}
+
+/// How many instances the definition asks for.
+pub fn instances(app: &App) -> u64 {
+    if pod::is_pod(app) { pod::instances(app) } else { app.instances() }
+}
+
 /// The upgrade strategy.
 pub fn upgrade_strategy(app: &App) -> UpgradeStrategy {
-    let strategy = app.get("upgradeStrategy");
+    let strategy =
+        if pod::is_pod(app) { pod::scheduling(app, "upgrade") } else { app.get("upgradeStrategy") };
     let share =
         |key: &str| strategy.and_then(|s| s.get(key)).and_then(Value::as_f64).unwrap_or(1.0).clamp(0.0, 1.0);
     UpgradeStrategy {
@@ -96,6 +133,13 @@ pub fn upgrade_strategy(app: &App) -> UpgradeStrategy {
 
 /// The delays after failures.
 pub fn backoff(app: &App) -> Backoff {
+    if let Some(backoff) = pod::scheduling(app, "backoff") {
+        return Backoff {
+            first: seconds(backoff.get("backoff"), 1.0),
+            factor: backoff.get("backoffFactor").and_then(Value::as_f64).unwrap_or(1.15).max(1.0),
+            longest: seconds(backoff.get("maxLaunchDelay"), 300.0),
+        };
+    }
     Backoff {
         first: seconds(app.get("backoffSeconds"), 1.0),
         factor: app.get("backoffFactor").and_then(Value::as_f64).unwrap_or(1.15).max(1.0),
@@ -110,13 +154,57 @@ pub fn kill_grace(app: &App) -> Duration {
 
 /// Whether scaling down kills the oldest tasks first, not the youngest.
 pub fn kills_oldest_first(app: &App) -> bool {
-    app.get("killSelection").and_then(Value::as_str) == Some("OLDEST_FIRST")
+    let selection = app.get("killSelection").or_else(|| pod::scheduling(app, "killSelection"));
+    selection.and_then(Value::as_str) == Some("OLDEST_FIRST")
+}
+
+/// What becomes of unreachable tasks; none: they are waited for, for ever.
+pub fn unreachable_strategy(app: &App) -> Option<UnreachableStrategy> {
+    let strategy = app.get("unreachableStrategy").or_else(|| pod::scheduling(app, "unreachableStrategy"));
+    if strategy.is_some_and(Value::is_string) || (strategy.is_none() && is_resident(app)) {
+        return None;
+    }
+    let after = |key: &str| seconds(strategy.and_then(|s| s.get(key)), 0.0);
+    Some(UnreachableStrategy {
+        inactive_after: after("inactiveAfterSeconds"),
+        expunge_after: after("expungeAfterSeconds"),
+    })
+}
+
+/// The readiness check, of which there may be one.
+pub fn readiness_check(app: &App) -> Option<ReadinessCheck> {
+    let check = app.get("readinessChecks").and_then(Value::as_array)?.first()?;
+    let text =
+        |key: &str, default: &str| check.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
+    let port = text("portName", "http-api");
+    let codes = check.get("httpStatusCodesForReady").and_then(Value::as_array);
+    let codes = codes.into_iter().flatten().filter_map(|c| c.as_u64().and_then(|c| c.try_into().ok()));
+    let ready: Vec<u16> = codes.collect();
+    Some(ReadinessCheck {
+        name: text("name", "readinessCheck"),
+        tls: text("protocol", "HTTP") == "HTTPS",
+        path: text("path", "/"),
+        port: ports(app).iter().position(|p| p.name.as_deref() == Some(&port)).unwrap_or(usize::MAX),
+        interval: seconds(check.get("intervalSeconds"), 30.0),
+        timeout: seconds(check.get("timeoutSeconds"), 10.0),
+        ready: if ready.is_empty() { vec![200] } else { ready },
+        keeps_response: check.get("preserveLastResponse").and_then(Value::as_bool).unwrap_or(false),
+    })
 }
 
 /// Whether the app has a persistent volume.
 pub fn is_resident(app: &App) -> bool {
-    let volumes = app.get("container").and_then(|c| c.get("volumes")).and_then(Value::as_array);
-    volumes.into_iter().flatten().any(|v| v.get("persistent").is_some())
+    volumes(app).any(|v| v.get("persistent").is_some())
+}
+
+/// The volumes.
+pub fn volumes(app: &App) -> impl Iterator<Item = &Value> {
+    let list = if pod::is_pod(app) {
+        app.get("volumes")
+    } else {
+        app.get("container").and_then(|c| c.get("volumes"))
+    };
+    list.and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Whether the task must get the very ports of the definition.
@@ -130,8 +218,20 @@ pub fn is_on_host_network(app: &App) -> bool {
     networks.into_iter().flatten().all(|n| n.get("mode").and_then(Value::as_str) == Some("host"))
 }
 
-/// The ports that the definition asks for: port definitions on the host network, mappings elsewhere.
+/// The ports that the definition asks for: port definitions on the host network, mappings elsewhere, and
+/// the endpoints of pods that want a port of the host.
 pub fn ports(app: &App) -> Vec<Port> {
+    if pod::is_pod(app) {
+        let port = |(_, endpoint): (&Value, &Value)| Port {
+            number: endpoint
+                .get("hostPort")
+                .and_then(Value::as_u64)
+                .and_then(|n| n.try_into().ok())
+                .unwrap_or(0),
+            name: endpoint.get("name").and_then(Value::as_str).map(str::to_owned),
+        };
+        return pod::host_endpoints(app).map(port).collect();
+    }
     let (list, key) = if is_on_host_network(app) {
         (app.get("portDefinitions"), "port")
     } else {
@@ -144,7 +244,7 @@ pub fn ports(app: &App) -> Vec<Port> {
     list.and_then(Value::as_array).into_iter().flatten().map(port).collect()
 }
 
-/// Writes the numbers of the ports, in the order of [`ports`].
+/// Writes the numbers of the ports of an app, in the order of [`ports`]. Pods have no service ports.
 pub fn set_ports(app: &mut App, numbers: &[u16]) {
     let (list, key) = if is_on_host_network(app) {
         (app.0.get_mut("portDefinitions"), "port")
@@ -161,6 +261,9 @@ pub fn set_ports(app: &mut App, numbers: &[u16]) {
 
 /// The health checks. One of a kind that is not known is left out: canonical definitions hold none.
 pub fn health_checks(app: &App) -> Vec<HealthCheck> {
+    if pod::is_pod(app) {
+        return pod::containers(app).filter_map(|c| pod_check(c.get("healthCheck")?)).collect();
+    }
     let checks = app.get("healthChecks").and_then(Value::as_array);
     checks.into_iter().flatten().filter_map(health_check).collect()
 }
@@ -179,6 +282,26 @@ fn health_check(check: &Value) -> Option<HealthCheck> {
         timeout: seconds(check.get("timeoutSeconds"), 20.0),
         // 0 means "never" to Marathon and "at once" to Mesos (docs/docs/health-checks.md).
         failures_to_kill: if of_mesos { Some(most.max(1)) } else { Some(most).filter(|m| *m > 0) },
+    })
+}
+
+/// The check of a pod's container. Its endpoint is not looked up: pods run in virtual time only.
+fn pod_check(check: &Value) -> Option<HealthCheck> {
+    let probe = match (check.get("exec"), check.get("http")) {
+        (Some(exec), _) => Probe::Command(
+            exec.pointer("/command/shell").and_then(Value::as_str).unwrap_or("true").to_owned(),
+        ),
+        (None, Some(_)) => Probe::Http { tls: false, path: "/".to_owned(), port: CheckedPort::Index(0) },
+        (None, None) => check.get("tcp").map(|_| Probe::Tcp(CheckedPort::Index(0)))?,
+    };
+    let most = check.get("maxConsecutiveFailures").and_then(Value::as_u64).unwrap_or(3);
+    Some(HealthCheck {
+        probe,
+        grace: seconds(check.get("gracePeriodSeconds"), 300.0),
+        delay: seconds(check.get("delaySeconds"), 15.0),
+        interval: seconds(check.get("intervalSeconds"), 60.0),
+        timeout: seconds(check.get("timeoutSeconds"), 20.0),
+        failures_to_kill: Some(u32::try_from(most).unwrap_or(u32::MAX).max(1)),
     })
 }
 

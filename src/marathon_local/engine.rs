@@ -5,9 +5,15 @@
 //! then the requests of the batch are answered. So an answered change survives a kill, and many changes at
 //! once share one write. There is no other memory: the same look is taken after a start, with no tasks.
 
+mod announce;
+mod apps;
 mod changes;
+mod groups;
+mod kill;
+mod pods;
 mod requests;
 mod tasks;
+mod unreachable;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +28,11 @@ use tokio_util::task::TaskTracker;
 
 use super::decide::{self, Decision, Goal, Phase};
 use super::delays::Delays;
+use super::events::Hub;
 use super::executor::{Executor, TaskEvent};
+use super::faults::Faults;
+use super::group::GroupId;
+use super::profile::Profile;
 use super::refusal::Refusal;
 use super::state::{ActionKind, State, StepAction};
 use super::store::{self, Store};
@@ -31,17 +41,13 @@ use crate::clock::{Clock, Entropy};
 use crate::model::AppId;
 use crate::workers::Workers;
 
-pub use requests::{Answer, Request, Selection};
-pub use view::Embed;
+pub use requests::{Answer, Embed, GroupEmbed, Kill, Request, Selection};
 
 /// How many requests or events one batch may hold.
 const BATCH: usize = 256;
 
 /// How long to wait before looking again for the ports of a task, or for room for it.
 const LAUNCH_RETRY: Duration = Duration::from_secs(1);
-
-/// How many tasks may exist: each is at least two processes.
-const MOST_TASKS: usize = 4_000;
 
 /// How late the progress of deployments is stored. What is lost by a kill is done again under the same id.
 const PROGRESS_DELAY: Duration = Duration::from_millis(500);
@@ -75,6 +81,14 @@ pub struct Context {
     pub host: IpAddr,
     /// The address of the API.
     pub address: SocketAddr,
+    /// Which version of Marathon to be.
+    pub profile: Profile,
+    /// Whether secrets can be used.
+    pub secrets: bool,
+    /// Who is told what happens.
+    pub events: Arc<Hub>,
+    /// What is to go wrong.
+    pub faults: Faults,
 }
 
 /// Launches that are due and cannot be done yet.
@@ -85,6 +99,9 @@ struct Withheld {
     /// Boot time of the next try.
     retry_at: Duration,
     cause: Cause,
+    /// How many offers did not fit, and when the last one did not.
+    declined: u64,
+    last_declined: Option<Timestamp>,
 }
 
 /// Why launches are withheld.
@@ -96,6 +113,8 @@ enum Cause {
     Ports,
     /// There are too many tasks already.
     Room,
+    /// No offer fits, for this reason.
+    Offers(&'static str),
 }
 
 /// The state and everything that runs.
@@ -109,6 +128,10 @@ pub struct Engine {
     withheld: BTreeMap<AppId, Withheld>,
     /// Apps that something happened to since the last look.
     touched: BTreeSet<AppId>,
+    /// Deployments that cannot be seen yet, with the boot time from which on they can.
+    hidden: BTreeMap<String, Duration>,
+    /// Tasks that were given up before their end: the instance and the app by the task.
+    given_up: BTreeMap<String, (String, AppId)>,
     events: mpsc::Sender<TaskEvent>,
     stopping: bool,
 }
@@ -122,6 +145,7 @@ impl Engine {
             state.framework_id = format!("{}-0000", uuid(&context.entropy));
             unsaved = Unsaved::Change;
         }
+        add_parents(&mut state);
         let deployed = state.deployments.iter().flat_map(|d| d.originals.keys());
         let touched = state.apps.keys().chain(deployed).cloned().collect();
         let engine = Self {
@@ -132,6 +156,8 @@ impl Engine {
             delays: Delays::default(),
             withheld: BTreeMap::new(),
             touched,
+            hidden: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             events,
             stopping: false,
         };
@@ -190,11 +216,20 @@ impl Engine {
     fn settle(&mut self) {
         while !self.stopping && !self.touched.is_empty() {
             for app in std::mem::take(&mut self.touched) {
+                if self.is_stuck(&app) {
+                    continue;
+                }
                 let decision = self.decision(&app);
                 self.carry_out(&app, &decision);
             }
             self.advance_deployments();
         }
+    }
+
+    /// Whether a fault holds up the deployment of the app.
+    fn is_stuck(&self, app: &AppId) -> bool {
+        let deployed = || self.state.deployments.iter().any(|d| d.current_action(app).is_some());
+        self.context.faults.is_stuck(app) && deployed()
     }
 
     /// What is to be done about an app now.
@@ -243,12 +278,25 @@ impl Engine {
             if !deployment.current_actions().iter().all(|action| self.is_done(action)) {
                 continue;
             }
+            self.announce_step_done(deployment);
             let apps: Vec<_> = deployment.originals.keys().cloned().collect();
+            for action in deployment.current_actions() {
+                if action.action == ActionKind::StopApplication {
+                    self.announce_gone(&action.app);
+                    self.context.executor.forget(&action.app);
+                }
+            }
             if let Some(deployment) = self.state.deployments.get_mut(position) {
                 deployment.current += 1;
-                if deployment.current >= deployment.steps.len() {
+            }
+            if let Some(deployment) = self.state.deployments.get(position) {
+                if deployment.current < deployment.steps.len() {
+                    self.announce_step(deployment);
+                } else {
                     tracing::debug!(deployment = deployment.id, "deployment done");
-                    self.state.deployments.remove(position);
+                    self.announce_success(deployment);
+                    let done = self.state.deployments.remove(position);
+                    self.hidden.remove(&done.id);
                 }
             }
             if self.unsaved == Unsaved::Nothing {
@@ -258,8 +306,42 @@ impl Engine {
         }
     }
 
+    /// A deployment that was begun by force is not to be seen before those in its way are gone.
+    fn hide_for_a_while(&mut self, deployment: &str, force: bool) {
+        let gap = self.context.faults.gap();
+        if force && !gap.is_zero() {
+            self.hidden.insert(deployment.to_owned(), self.context.clock.boot() + gap);
+        }
+    }
+
+    fn is_visible(&self, deployment: &super::state::Deployment) -> bool {
+        self.hidden.get(&deployment.id).is_none_or(|until| *until <= self.context.clock.boot())
+    }
+
+    /// Somebody else leads: what was only in the old leader's memory is gone, and each deployment begins anew.
+    fn new_leader(&mut self) {
+        for deployment in &mut self.state.deployments {
+            deployment.current = 0;
+            self.touched.extend(deployment.originals.keys().cloned());
+        }
+        for task in self.tasks.values_mut().flatten() {
+            for (_, health) in &mut task.health {
+                *health = super::health::Health::default();
+            }
+        }
+        self.delays = Delays::default();
+        self.look_at_all();
+    }
+
+    /// Looks at all apps again, because something outside changed.
+    fn look_at_all(&mut self) {
+        let deployed = self.state.deployments.iter().flat_map(|d| d.originals.keys());
+        self.touched.extend(self.state.apps.keys().chain(deployed).cloned());
+    }
+
     fn is_done(&self, action: &StepAction) -> bool {
-        action.action == ActionKind::StartApplication || self.decision(&action.app).done
+        let done = || action.action == ActionKind::StartApplication || self.decision(&action.app).done;
+        !self.context.faults.is_stuck(&action.app) && done()
     }
 
     /// Stores what changed, then gives the answers that waited for it.
@@ -293,6 +375,9 @@ impl Engine {
     }
 
     async fn write(&self) -> Result<(), String> {
+        if !self.context.store.keeps() {
+            return Ok(());
+        }
         let bytes = store::encode(&self.state).map_err(|e| e.to_string())?;
         let store = Arc::clone(&self.context.store);
         let written = tokio::task::spawn_blocking(move || store.save(&bytes)).await;
@@ -306,13 +391,15 @@ impl Engine {
             Unsaved::Progress { due } => Some(due),
             Unsaved::Nothing | Unsaved::Change => None,
         };
-        Some(launches.chain(save).min()?.saturating_sub(self.context.clock.boot()))
+        let unreachable = self.next_given_up().filter(|_| !self.stopping);
+        Some(launches.chain(save).chain(unreachable).min()?.saturating_sub(self.context.clock.boot()))
     }
 
     fn retry(&mut self) {
         let now = self.context.clock.boot();
         let due = self.withheld.iter().filter(|(_, w)| w.retry_at <= now).map(|(app, _)| app.clone());
         self.touched.extend(due);
+        self.give_up_unreachable();
     }
 
     fn begin_to_stop(&mut self) {
@@ -340,6 +427,14 @@ enum Unsaved {
 /// The answers of a batch, given after it was stored.
 #[derive(Default)]
 struct Answers(Vec<(oneshot::Sender<Answered>, Answered)>);
+
+/// A state of an older program knows no groups: those that its apps lie in are there.
+fn add_parents(state: &mut State) {
+    let parents = state.apps.keys().flat_map(|id| GroupId::ancestors_of(id.as_str()));
+    for parent in parents.filter(|group| !group.is_root()).collect::<BTreeSet<_>>() {
+        state.groups.entry(parent).or_default();
+    }
+}
 
 /// A random id in the form of a UUID.
 fn uuid(entropy: &Entropy) -> String {

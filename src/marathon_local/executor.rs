@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
-use super::definition::HealthCheck;
+use super::definition::{HealthCheck, ReadinessCheck};
 use crate::model::{App, AppId};
 
 /// A task to run. Everything is fixed at its launch.
@@ -36,6 +36,21 @@ pub enum Progress {
     Starting,
     /// The program runs.
     Running,
+    /// Nothing is heard of its agent any more.
+    Lost,
+    /// Its agent is heard of again.
+    Found,
+}
+
+/// What a task answered to its readiness check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadinessAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Of what kind the body says to be.
+    pub content_type: String,
+    /// The beginning of the body.
+    pub body: String,
 }
 
 /// How a task ended, with a sentence on why.
@@ -70,6 +85,8 @@ pub enum Happening {
         /// Why the task is not healthy.
         result: Result<(), String>,
     },
+    /// A readiness check was done.
+    Asked(Option<ReadinessAnswer>),
     /// Its last process is gone.
     Ended(TaskEnd),
 }
@@ -140,4 +157,35 @@ pub trait Executor: Send + Sync + 'static {
     /// # Errors
     /// Why the task is not healthy.
     fn probe<'a>(&'a self, task: &'a TaskSpec, check: &'a HealthCheck) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Asks a task whether it is ready; none when it does not answer within the check's time limit.
+    fn ready<'a>(
+        &'a self,
+        task: &'a TaskSpec,
+        check: &'a ReadinessCheck,
+    ) -> BoxFuture<'a, Option<ReadinessAnswer>>;
+
+    /// Why no offer fits an app, in Marathon's word for it; none where one does.
+    fn declines(&self, app: &AppId) -> Option<&'static str> {
+        let _ = app;
+        None
+    }
+
+    /// Whether tasks use the ports of this machine.
+    fn uses_ports(&self) -> bool {
+        true
+    }
+
+    /// How many tasks it can run at the same time.
+    fn capacity(&self) -> usize;
+
+    /// What it keeps for an app that is gone, such as volumes, goes, too.
+    fn forget(&self, app: &AppId) {
+        let _ = app;
+    }
+
+    /// What it keeps for a task that ends goes with it.
+    fn wipe(&self, task: &TaskSpec) {
+        let _ = task;
+    }
 }

@@ -48,15 +48,18 @@ pub fn numbers(app: &App) -> Vec<u16> {
 
 /// Ports on this machine for one task; none while they cannot be had.
 ///
-/// That they are free is tried out by binding them. Another process may still take one before the task
-/// does: then the task fails and is started again, elsewhere.
-pub fn allocate(app: &App, host: IpAddr, taken: &BTreeSet<u16>, entropy: &Entropy) -> Option<Vec<u16>> {
+/// That they are free is tried out by binding them, where tasks are real (`host` says where). Another process
+/// may still take one before the task does: then the task fails and is started again, elsewhere.
+pub fn allocate(
+    app: &App,
+    host: Option<IpAddr>,
+    taken: &BTreeSet<u16>,
+    entropy: &Entropy,
+) -> Option<Vec<u16>> {
     let wanted = numbers(app);
-    let free = |port: u16, own: &[u16]| {
-        !taken.contains(&port)
-            && !own.contains(&port)
-            && TcpListener::bind(SocketAddr::new(any(host), port)).is_ok()
-    };
+    let is_bindable =
+        |port: u16| host.is_none_or(|host| TcpListener::bind(SocketAddr::new(any(host), port)).is_ok());
+    let free = |port: u16, own: &[u16]| !taken.contains(&port) && !own.contains(&port) && is_bindable(port);
     let mut ports = Vec::with_capacity(wanted.len());
     for port in wanted {
         let found = if definition::requires_ports(app) {
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn tasks_get_free_ports_of_the_agents_range() {
-        let host = IpAddr::from([127, 0, 0, 1]);
+        let host = Some(IpAddr::from([127, 0, 0, 1]));
         let entropy = Entropy::seeded(3);
         let ports = allocate(&app(&[0, 0, 0]), host, &BTreeSet::new(), &entropy).unwrap();
         assert!(ports.iter().all(|p| AGENT_PORTS.contains(p)));
@@ -136,8 +139,14 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let mut app = app(&[port]);
         app.0.insert("requirePorts".into(), json!(true));
-        let allocated = || allocate(&app, host, &BTreeSet::new(), &Entropy::seeded(1));
+        let allocated = || allocate(&app, Some(host), &BTreeSet::new(), &Entropy::seeded(1));
         assert_eq!(allocated(), None);
+        let virtually = allocate(&app, None, &BTreeSet::new(), &Entropy::seeded(1));
+        assert_eq!(
+            virtually,
+            Some(vec![port]),
+            "the ports of tasks that are not real are not this machine's"
+        );
         drop(listener);
         assert_eq!(allocated(), Some(vec![port]));
     }

@@ -9,32 +9,42 @@ mod environment;
 mod fetch;
 mod probe;
 mod sandbox;
+mod secrets;
 mod sweep;
+mod volumes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::definition::{self, HealthCheck};
-use super::executor::{Executor, KillSignal, Progress, ProgressSink, TaskEnd, TaskSpec};
+use super::definition::{self, HealthCheck, ReadinessCheck};
+use super::executor::{Executor, KillSignal, Progress, ProgressSink, ReadinessAnswer, TaskEnd, TaskSpec};
+use super::pod;
 use super::supervisor::{Order, Report};
 use crate::clock::Clock;
-use crate::model::App;
+use crate::model::{App, AppId};
 use agent::Supervised;
 use fetch::Fetcher;
 use probe::Prober;
 use sandbox::Sandboxes;
+use secrets::Secrets;
+use volumes::Volumes;
 
 /// How many tasks may fetch and unpack at the same time.
 const PREPARED_AT_ONCE: usize = 16;
+
+/// How many tasks may exist: each is at least two processes.
+const MOST_TASKS: usize = 4_000;
 
 /// Runs tasks as processes.
 pub struct ProcessExecutor {
     agent: PathBuf,
     sandboxes: Arc<Sandboxes>,
+    volumes: Volumes,
+    secrets: Secrets,
     fetcher: Fetcher,
     prober: Prober,
     /// How many tasks may be prepared at the same time.
@@ -53,20 +63,27 @@ pub enum SetupError {
 }
 
 impl ProcessExecutor {
-    /// An executor with its sandboxes below a directory, whose supervisors are re-executions of `agent`.
-    /// Whatever an earlier one left running there is killed.
+    /// An executor with its sandboxes and volumes below a directory, whose supervisors are re-executions of `agent`
+    /// and whose secrets lie in a directory, where there is one. Whatever an earlier one left running there is killed.
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn new(sandboxes: PathBuf, agent: PathBuf, clock: &Clock) -> Result<Self, SetupError> {
+    pub fn new(
+        dir: &Path,
+        agent: PathBuf,
+        secrets: Option<PathBuf>,
+        clock: &Clock,
+    ) -> Result<Self, SetupError> {
         // The one TLS provider of the process; that it is set already is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let (sandboxes, secrets) = (dir.join("sandboxes"), Secrets::new(secrets));
         let made = Sandboxes::new(sandboxes.clone()).map_err(|e| SetupError::Sandboxes(sandboxes, e))?;
         sweep::sweep(made.root());
-        let prober = Prober::new(clock.clone(), agent.clone())?;
+        let prober = Prober::new(clock.clone(), agent.clone(), secrets.clone())?;
         let fetcher = Fetcher::new(clock.clone())?;
         let preparing = Semaphore::new(PREPARED_AT_ONCE);
-        Ok(Self { agent, sandboxes: Arc::new(made), fetcher, prober, preparing })
+        let volumes = Volumes::new(dir.join("volumes"));
+        Ok(Self { agent, sandboxes: Arc::new(made), volumes, secrets, fetcher, prober, preparing })
     }
 
     async fn run_task(&self, task: &TaskSpec, mut kill: KillSignal, progress: &ProgressSink) -> TaskEnd {
@@ -93,7 +110,8 @@ impl ProcessExecutor {
         // Files of old sandboxes are removed on a thread that may block. Its failure is only untidy.
         let _ = tokio::task::spawn_blocking(move || sandboxes.prune()).await;
         let sandbox = self.sandboxes.open(&task.id).map_err(|e| format!("cannot make the sandbox: {e}"))?;
-        let env = environment::of(task, &sandbox)?;
+        self.volumes.mount(task, &sandbox, &self.secrets)?;
+        let env = environment::of(task, &sandbox, &self.secrets)?;
         self.fetcher.fetch(&task.app, &sandbox).await?;
         Ok(Order { argv, env, directory: sandbox, keep_output: true })
     }
@@ -143,6 +161,7 @@ impl Executor for ProcessExecutor {
     ) -> BoxFuture<'static, TaskEnd> {
         Box::pin(async move {
             let end = self.run_task(&task, kill, &progress).await;
+            self.volumes.release(&task.id);
             self.sandboxes.close(&task.id);
             end
         })
@@ -151,10 +170,33 @@ impl Executor for ProcessExecutor {
     fn probe<'a>(&'a self, task: &'a TaskSpec, check: &'a HealthCheck) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { self.prober.probe(task, check, &self.sandboxes.path(&task.id)).await })
     }
+
+    fn ready<'a>(
+        &'a self,
+        task: &'a TaskSpec,
+        check: &'a ReadinessCheck,
+    ) -> BoxFuture<'a, Option<ReadinessAnswer>> {
+        Box::pin(self.prober.ready(task, check))
+    }
+
+    fn capacity(&self) -> usize {
+        MOST_TASKS
+    }
+
+    fn forget(&self, app: &AppId) {
+        self.volumes.forget(app);
+    }
+
+    fn wipe(&self, task: &TaskSpec) {
+        self.volumes.wipe(&task.id);
+    }
 }
 
 /// What to run, or why this executor cannot run it.
 fn command_line(app: &App) -> Result<Vec<String>, String> {
+    if pod::is_pod(app) {
+        return Err("pods cannot be run: the local Marathon starts plain processes only".to_owned());
+    }
     let container = app.get("container");
     let text = |key: &str| container.and_then(|c| c.get(key)).and_then(Value::as_str);
     let image = container.and_then(|c| c.get("docker")).and_then(|d| d.get("image")).is_some();
@@ -206,6 +248,7 @@ mod tests {
             (json!({"cmd": "x", "container": {"type": "MESOS", "docker": {"image": "i"}}}), "image"),
             (json!({"cmd": "x", "networks": [{"mode": "container/bridge"}]}), "network"),
             (json!({"cmd": "x", "user": "nobody"}), "nobody"),
+            (json!({"containers": []}), "pods"),
             (json!({}), "neither"),
         ] {
             let error = line(app).unwrap_err();

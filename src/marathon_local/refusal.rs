@@ -19,6 +19,18 @@ pub enum Refusal {
     /// No such version of the app.
     #[error("App '{0}' does not exist in version {1}")]
     NoVersion(AppId, String),
+    /// No such group.
+    #[error("Group '{0}' does not exist")]
+    NoGroup(String),
+    /// No such version of the group.
+    #[error("Group {0} not available in version {1}")]
+    NoGroupVersion(String, String),
+    /// No such pod.
+    #[error("Pod '{0}' does not exist")]
+    NoPod(String),
+    /// No such task or pod instance.
+    #[error("Task '{0}' does not exist")]
+    NoTask(String),
     /// No such deployment.
     #[error("DeploymentPlan {0} does not exist")]
     NoDeployment(String),
@@ -34,6 +46,27 @@ pub enum Refusal {
     /// The app to be created exists.
     #[error("An app with id [{0}] already exists.")]
     Exists(AppId),
+    /// The pod to be created exists.
+    #[error("A pod with id [{0}] already exists.")]
+    PodExists(AppId),
+    /// The group to be created exists.
+    #[error("Group {0} is already created. Use PUT to change this group.")]
+    GroupExists(String),
+    /// An app has the id that a group is to have.
+    #[error("An app with the path {0} already exists.")]
+    AppInTheWay(String),
+    /// Another kind of thing has the id.
+    #[error("Object is not valid")]
+    Clash(&'static str),
+    /// Something else that is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// What the client accepts cannot be given.
+    #[error("Not Acceptable")]
+    NotAcceptable,
+    /// Somebody may not do this.
+    #[error("Not Authorized to perform this action!")]
+    Forbidden,
     /// Too many deployments at once.
     #[error(
         "Max number ({MOST_DEPLOYMENTS}) of running deployments is achieved. Wait for existing deployments to \
@@ -81,13 +114,25 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Self::NoJson(_) | Self::BadRequest(_) => 400,
-            Self::TooManyDeployments | Self::ForeignPage(_) => 403,
-            Self::NoApp(_) | Self::NoVersion(..) | Self::NoDeployment(_) | Self::NotQueued(_) => 404,
+            Self::TooManyDeployments | Self::ForeignPage(_) | Self::Forbidden => 403,
+            Self::NoApp(_)
+            | Self::NoVersion(..)
+            | Self::NoGroup(_)
+            | Self::NoPod(_)
+            | Self::NoTask(_)
+            | Self::NotFound(_)
+            | Self::NoDeployment(_)
+            | Self::NotQueued(_) => 404,
             Self::NoMethod => 405,
-            Self::Locked(_) | Self::Exists(_) => 409,
+            Self::NotAcceptable => 406,
+            Self::Locked(_)
+            | Self::Exists(_)
+            | Self::PodExists(_)
+            | Self::GroupExists(_)
+            | Self::AppInTheWay(_) => 409,
             Self::TooLarge => 413,
             Self::NotJson => 415,
-            Self::Invalid(_) | Self::Argument(_) => 422,
+            Self::Invalid(_) | Self::Argument(_) | Self::NoGroupVersion(..) | Self::Clash(_) => 422,
             // An unknown route really is 500 there.
             Self::NoRoute | Self::NotStored(_) => 500,
             Self::Unavailable => 503,
@@ -100,11 +145,31 @@ impl Refusal {
         match self {
             Self::Locked(ids) => body["deployments"] = ids.iter().map(|id| json!({"id": id})).collect(),
             Self::NoJson(details) => body["details"] = Value::from(details.as_str()),
-            Self::Invalid(errors) => body["details"] = details(errors),
+            Self::Clash(message) => body["details"] = json!([{"path": "/", "errors": [message]}]),
+            Self::Invalid(errors) => {
+                // A body is read before it is looked at as a whole: where it cannot be read, nothing else is told.
+                let unreadable: Vec<_> = errors.iter().filter(|e| is_unreadable(e)).cloned().collect();
+                if unreadable.is_empty() {
+                    body["details"] = details(errors);
+                } else {
+                    body["message"] = "Invalid JSON".into();
+                    body["details"] = details(&unreadable);
+                }
+            }
             _ => {}
         }
         body
     }
+}
+
+/// Whether a field is missing or of a wrong type: in the words of `normalize` and in ours.
+fn is_unreadable(error: &FieldError) -> bool {
+    const NOUNS: &[&str] = &["true or false", "a whole number", "a number", "a text", "a list", "an object"];
+    let message = error.message.as_str();
+    let type_error = message.strip_prefix("must be ").is_some_and(|rest| {
+        NOUNS.iter().any(|noun| rest.strip_prefix(noun).is_some_and(|rest| rest.starts_with(", is ")))
+    });
+    type_error || matches!(message, "is missing" | "is required") || message.starts_with("error.expected.")
 }
 
 /// The faults by place, places written as Marathon writes them.
@@ -162,6 +227,12 @@ mod tests {
         ] {
             assert_eq!((refusal.status(), refusal.body()), (status, body));
         }
+        let types = Refusal::Invalid(vec![
+            fault("/cmd", "must be a text, is a number"),
+            fault("/cpus", "must be 0 or more, is -1"),
+        ]);
+        let unread = json!([{"path": "/cmd", "errors": ["must be a text, is a number"]}]);
+        assert_eq!(types.body(), json!({"message": "Invalid JSON", "details": unread}));
         let locked = Refusal::Locked(vec!["d1".into()]);
         assert_eq!((locked.status(), &locked.body()["deployments"]), (409, &json!([{"id": "d1"}])));
         assert!(locked.to_string().starts_with("App is locked by one or more deployments. Override"));

@@ -1,13 +1,17 @@
-//! What this Marathon remembers across restarts: apps with their versions, and running deployments.
+//! What this Marathon remembers across restarts: apps and pods with their versions, groups, running deployments.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::group::{GroupId, GroupRecord};
 use crate::model::{App, AppId};
 
 /// How many versions of an app are kept, the one in force included.
 const VERSIONS_KEPT: usize = 25;
+
+/// How many versions of the root group can be gone back to.
+const ROOT_VERSIONS_KEPT: usize = 25;
 
 /// Everything that is stored.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -17,10 +21,73 @@ pub struct State {
     pub framework_id: String,
     /// The newest version that was given out; versions only grow.
     pub last_version: String,
-    /// All apps.
+    /// All apps and pods: they share one space of names.
     pub apps: BTreeMap<AppId, AppRecord>,
     /// The deployments that are not done.
     pub deployments: Vec<Deployment>,
+    /// All groups but the root, which always is there; the root only where it has something of its own.
+    #[serde(default)]
+    pub groups: BTreeMap<GroupId, GroupRecord>,
+    /// The last changes, oldest first, so that groups can go back to how they were.
+    #[serde(default)]
+    pub history: Vec<RootChange>,
+}
+
+/// One change of anything: what was there before.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RootChange {
+    /// The version that it led to.
+    pub version: String,
+    /// The definitions before; nothing where they are new.
+    pub apps: BTreeMap<AppId, Option<App>>,
+    /// The groups before; nothing where they are new.
+    pub groups: BTreeMap<GroupId, Option<GroupRecord>>,
+}
+
+/// Everything as it was at one version.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Root {
+    /// The definitions.
+    pub apps: BTreeMap<AppId, App>,
+    /// The groups.
+    pub groups: BTreeMap<GroupId, GroupRecord>,
+}
+
+impl State {
+    /// Notes a change, and forgets the oldest one where there are too many.
+    pub fn remember(&mut self, change: RootChange) {
+        self.history.push(change);
+        let superfluous = self.history.len().saturating_sub(ROOT_VERSIONS_KEPT);
+        self.history.drain(..superfluous);
+    }
+
+    /// The version that everything is at.
+    pub fn root_version(&self) -> &str {
+        self.history.last().map_or("1970-01-01T00:00:00.000Z", |change| &change.version)
+    }
+
+    /// Everything as it was at a version; none where that is not known.
+    pub fn root_at(&self, version: &str) -> Option<Root> {
+        let position = self.history.iter().position(|change| change.version == version)?;
+        let apps = self.apps.iter().map(|(id, record)| (id.clone(), record.app.clone())).collect();
+        let mut root = Root { apps, groups: self.groups.clone() };
+        for change in self.history.iter().skip(position + 1).rev() {
+            for (id, before) in &change.apps {
+                match before {
+                    Some(app) => drop(root.apps.insert(id.clone(), app.clone())),
+                    None => drop(root.apps.remove(id)),
+                }
+            }
+            for (id, before) in &change.groups {
+                match before {
+                    Some(group) => drop(root.groups.insert(id.clone(), group.clone())),
+                    None => drop(root.groups.remove(id)),
+                }
+            }
+        }
+        Some(root)
+    }
 }
 
 /// One app.
@@ -108,6 +175,9 @@ pub struct Deployment {
     pub current: usize,
     /// What the apps were before; nothing where they are new.
     pub originals: BTreeMap<AppId, Option<App>>,
+    /// What the groups were before that it changed; nothing where they are new.
+    #[serde(default)]
+    pub groups: BTreeMap<GroupId, Option<GroupRecord>>,
 }
 
 /// Actions that are carried out at the same time.
@@ -124,8 +194,11 @@ pub struct Step {
 pub struct StepAction {
     /// What.
     pub action: ActionKind,
-    /// To which app.
+    /// To which app or pod.
     pub app: AppId,
+    /// Whether it is a pod.
+    #[serde(default)]
+    pub pod: bool,
 }
 
 /// The kinds of actions, under the names of Marathon's API.
@@ -143,21 +216,15 @@ pub enum ActionKind {
 }
 
 impl Deployment {
-    /// A deployment whose steps have one action each.
-    pub fn of(id: String, version: &str, app: &AppId, original: Option<App>, actions: &[ActionKind]) -> Self {
-        let step = |&action| Step { actions: vec![StepAction { action, app: app.clone() }] };
-        Self {
-            id,
-            version: version.to_owned(),
-            steps: actions.iter().map(step).collect(),
-            current: 0,
-            originals: BTreeMap::from([(app.clone(), original)]),
-        }
-    }
-
     /// Whether it holds the app.
     pub fn affects(&self, app: &AppId) -> bool {
         self.originals.contains_key(app)
+    }
+
+    /// The apps, or the pods, that its steps touch.
+    pub fn affected(&self, pods: bool) -> std::collections::BTreeSet<&AppId> {
+        let actions = self.steps.iter().flat_map(|step| &step.actions);
+        actions.filter(|action| action.pod == pods).map(|action| &action.app).collect()
     }
 
     /// What the current step does to the app.
@@ -199,6 +266,27 @@ mod tests {
         );
         assert_eq!(record.version("v1").map(App::instances), Some(1));
         assert_eq!(record.app.version(), "v4");
+    }
+
+    #[test]
+    fn everything_can_be_seen_as_it_was() {
+        let (a, b) = (AppId::new("/a").unwrap(), AppId::new("/b").unwrap());
+        let mut state = State::default();
+        state.apps.insert(a.clone(), AppRecord::new(app(1), "v1"));
+        let one = |id: &AppId, before: Option<App>| BTreeMap::from([(id.clone(), before)]);
+        state.remember(RootChange { version: "v1".into(), apps: one(&a, None), ..RootChange::default() });
+        let first = state.apps.get(&a).map(|r| r.app.clone());
+        state.apps.insert(b.clone(), AppRecord::new(app(1), "v2"));
+        state.remember(RootChange { version: "v2".into(), apps: one(&b, None), ..RootChange::default() });
+        state.apps.remove(&a);
+        state.remember(RootChange { version: "v3".into(), apps: one(&a, first), ..RootChange::default() });
+        let seen =
+            |version: &str| state.root_at(version).map(|root| root.apps.into_keys().collect::<Vec<_>>());
+        assert_eq!(seen("v1"), Some(vec![a.clone()]));
+        assert_eq!(seen("v2"), Some(vec![a, b.clone()]));
+        assert_eq!(seen("v3"), Some(vec![b]));
+        assert_eq!(seen("v0"), None);
+        assert_eq!(state.root_version(), "v3");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::LocalError;
 use super::state::State;
 
-/// The format that this program writes. A newer one is refused, never overwritten.
-const FORMAT: u64 = 1;
+/// The format that this program writes; it reads all older ones. A newer one is refused, never overwritten.
+const FORMAT: u64 = 2;
 
 const FILE: &str = "state.json";
 const NEW_FILE: &str = "state.json.new";
@@ -24,9 +24,12 @@ struct Document<S> {
     state: S,
 }
 
-/// The directory with the state, held by one process at a time.
+/// The directory with the state, held by one process at a time; or nothing, where nothing is to be kept.
 #[derive(Debug)]
-pub struct Store {
+pub struct Store(Option<Held>);
+
+#[derive(Debug)]
+struct Held {
     directory: PathBuf,
     /// The kernel frees the lock with the file, also when the process is killed.
     _lock: File,
@@ -43,10 +46,15 @@ impl Store {
         let lock = File::options().create(true).truncate(false).write(true).open(directory.join(LOCK));
         let lock = lock.map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self(Some(Held { directory: directory.to_owned(), _lock: lock }))),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(LocalError::Locked { path: directory.to_owned() }),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// A store that keeps nothing.
+    pub fn nowhere() -> Self {
+        Self(None)
     }
 
     /// What was stored last; nothing when nothing ever was.
@@ -54,7 +62,12 @@ impl Store {
     /// # Errors
     /// As [`read`].
     pub fn load(&self) -> Result<Option<State>, LocalError> {
-        read(&self.directory)
+        self.0.as_ref().map_or(Ok(None), |held| read(&held.directory))
+    }
+
+    /// Whether there is anything to be written at all.
+    pub fn keeps(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Replaces what is stored. Blocks until it is safe on disk.
@@ -62,9 +75,12 @@ impl Store {
     /// # Errors
     /// [`LocalError::Write`].
     pub fn save(&self, bytes: &[u8]) -> Result<(), LocalError> {
-        self.replace(bytes).map_err(|source| LocalError::Write { path: self.directory.join(FILE), source })
+        let Some(held) = &self.0 else { return Ok(()) };
+        held.replace(bytes).map_err(|source| LocalError::Write { path: held.directory.join(FILE), source })
     }
+}
 
+impl Held {
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let new = self.directory.join(NEW_FILE);
         let mut file = File::create(&new)?;
@@ -144,7 +160,7 @@ mod tests {
         for (text, newer) in [
             ("{", false),
             (r#"{"format":1,"state":{}}"#, false),
-            (r#"{"format":2,"state":{"shape":"unknown"}}"#, true),
+            (r#"{"format":3,"state":{"shape":"unknown"}}"#, true),
         ] {
             std::fs::write(folder.path().join(FILE), text).unwrap();
             let error = read(folder.path()).unwrap_err();

@@ -8,7 +8,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::decide::{Stage, TaskView};
 use super::definition::{self, HealthCheck};
-use super::executor::{KillSwitch, TaskSpec};
+use super::executor::{KillSwitch, ReadinessAnswer, TaskSpec};
 use super::health::Health;
 
 /// How far a task is.
@@ -20,6 +20,8 @@ pub enum TaskState {
     Starting,
     /// Its program runs.
     Running,
+    /// Nothing is heard of its agent.
+    Unreachable,
     /// It was told to end.
     Killing,
 }
@@ -31,9 +33,19 @@ impl TaskState {
             Self::Staging => "TASK_STAGING",
             Self::Starting => "TASK_STARTING",
             Self::Running => "TASK_RUNNING",
+            Self::Unreachable => "TASK_UNREACHABLE",
             Self::Killing => "TASK_KILLING",
         }
     }
+}
+
+/// What its readiness check told of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// Whether it passed.
+    pub ready: bool,
+    /// The last answer: status, content type, body.
+    pub last: Option<ReadinessAnswer>,
 }
 
 /// A task that has not ended.
@@ -51,6 +63,14 @@ pub struct Task {
     pub health: Vec<(HealthCheck, Health)>,
     /// Why it is being killed, where its health is the reason.
     pub unhealthy: Option<String>,
+    /// What its readiness check told; none where it is not asked.
+    pub readiness: Option<Readiness>,
+    /// Since when nothing is heard of it, on the boot clock.
+    pub unreachable_since: Option<Duration>,
+    /// Whether another one runs in its place already.
+    pub inactive: bool,
+    /// Whether it goes first where there are too many.
+    pub doomed: bool,
     kill: KillSwitch,
     /// Ends its health checks when the task is gone.
     checks: CancellationToken,
@@ -70,6 +90,10 @@ impl Task {
             running_since: None,
             health,
             unhealthy: None,
+            readiness: None,
+            unreachable_since: None,
+            inactive: false,
+            doomed: false,
             kill,
             _checks_end: checks.clone().drop_guard(),
             checks,
@@ -104,11 +128,24 @@ impl Task {
     pub fn view(&self, last_config_change: &str) -> TaskView {
         let stage = match self.state {
             TaskState::Staging | TaskState::Starting => Stage::Starting,
-            TaskState::Running if self.is_healthy() => Stage::Healthy,
+            TaskState::Running if self.is_healthy() && self.is_ready() => Stage::Healthy,
             TaskState::Running => Stage::Running,
+            TaskState::Unreachable if self.inactive => Stage::Inactive,
+            TaskState::Unreachable => Stage::Unreachable,
             TaskState::Killing => Stage::Killing,
         };
         // Versions are timestamps of one form, so that their order is that of their texts.
-        TaskView { current: self.spec.app.version() >= last_config_change, stage }
+        TaskView { current: self.spec.app.version() >= last_config_change, stage, doomed: self.doomed }
+    }
+
+    /// The id of its instance: what stands before the container's name in its own.
+    pub fn instance(&self) -> &str {
+        let id = self.spec.id.as_str();
+        let end = id.rmatch_indices('.').nth(1).map_or(id.len(), |(position, _)| position);
+        id.get(..end).unwrap_or(id)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.readiness.as_ref().is_none_or(|readiness| readiness.ready)
     }
 }

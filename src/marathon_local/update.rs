@@ -5,30 +5,20 @@
 
 use serde_json::{Map, Value};
 
+use super::definition;
+use super::plan::Fate;
+use super::profile::Rules;
 use super::refusal::Refusal;
-use super::state::ActionKind;
-use crate::marathon::normalize::{normalize_dropping, strip_status};
+use crate::marathon::normalize::{FieldError, normalize_dropping, strip_status};
 use crate::model::{App, AppId};
-
-/// The role of apps that name none: Marathon's own.
-pub const ROLE: &str = "*";
-
-/// What a changed definition means for the tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing.
-    None,
-    /// Their number changes.
-    Scale,
-    /// They are replaced.
-    Restart,
-}
 
 /// How a PUT treats what its body leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// It stays as it is (`partialUpdate=true`).
     Partial,
+    /// As before, and what is not there is not created (PATCH).
+    Existing,
     /// It becomes its default.
     Full,
 }
@@ -37,11 +27,22 @@ pub enum Mode {
 ///
 /// # Errors
 /// [`Refusal::Invalid`] with all faults.
-pub fn full(mut body: App, id: &AppId) -> Result<App, Refusal> {
+pub fn full(mut body: App, id: &AppId, rules: &Rules) -> Result<App, Refusal> {
     body.0.insert("id".to_owned(), Value::from(id.as_str()));
+    rules.prepare(&mut body);
     let (mut app, _unknown) = normalize_dropping(&body).map_err(Refusal::Invalid)?;
-    app.0.entry("role").or_insert_with(|| ROLE.into());
-    Ok(app)
+    let errors = rules.complete(&mut app);
+    if errors.is_empty() { Ok(app) } else { Err(Refusal::Invalid(errors)) }
+}
+
+/// As [`full`], for the body of a PUT, which cannot say anything of `executorResources`: it is lost on the way
+/// (`AppsResource.scala` makes an update of the app first).
+///
+/// # Errors
+/// As [`full`].
+pub fn replacing(mut body: App, id: &AppId, rules: &Rules) -> Result<App, Refusal> {
+    body.0.remove("executorResources");
+    full(body, id, rules)
 }
 
 /// The canonical definition that a partial body makes of the one in force. What is null is as if it were
@@ -49,7 +50,7 @@ pub fn full(mut body: App, id: &AppId) -> Result<App, Refusal> {
 ///
 /// # Errors
 /// [`Refusal::Invalid`], and [`Refusal::Argument`] where a version stands beside other fields.
-pub fn partial(body: App, old: &App, id: &AppId) -> Result<App, Refusal> {
+pub fn partial(body: App, old: &App, id: &AppId, rules: &Rules) -> Result<App, Refusal> {
     let body: Map<_, _> = body.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
     if body.contains_key("version") {
         return Err(Refusal::Argument(
@@ -60,8 +61,74 @@ pub fn partial(body: App, old: &App, id: &AppId) -> Result<App, Refusal> {
     for key in replaced_by_old_spelling(&body) {
         merged.0.remove(key);
     }
+    // Holes of the real one: what is not sent again is lost.
+    merged.0.remove("executorResources");
+    merged.0.remove("resourceLimits");
     merged.0.extend(body);
-    full(merged, id)
+    full(merged, id, rules)
+}
+
+/// What may not change of an app that owns volumes, and the role that may change by force only.
+///
+/// # Errors
+/// [`Refusal::Invalid`] with all faults (`AppDefinition.scala`, `residentUpdateIsValid`).
+pub fn check_resident(old: &App, new: &App, force: bool) -> Result<(), Refusal> {
+    if !definition::is_resident(old) && !definition::is_resident(new) {
+        return Ok(());
+    }
+    let mut errors = Vec::new();
+    let mut fault = |path: &str, message: String| errors.push(FieldError { path: path.to_owned(), message });
+    for key in ["cpus", "mem", "disk", "gpus"] {
+        let number = |app: &App| app.get(key).and_then(Value::as_f64);
+        if number(old) != number(new) {
+            fault(&format!("/{key}"), RESOURCES_CHANGED.to_owned());
+        }
+    }
+    if definition::requires_ports(old) != definition::requires_ports(new) {
+        fault("/requirePorts", RESOURCES_CHANGED.to_owned());
+    }
+    let persistent = |app: &App| {
+        let volumes = definition::volumes(app).filter(|v| v.get("persistent").is_some());
+        volumes.cloned().collect::<Vec<_>>()
+    };
+    if persistent(old) != persistent(new) {
+        fault("/", "Persistent volumes can not be changed!".to_owned());
+    }
+    if host_ports(old) != host_ports(new) {
+        fault("/", PORTS_CHANGED.to_owned());
+    }
+    let role = |app: &App| app.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if role(old) != role(new) && !force {
+        let (old, new) = (role(old), role(new));
+        fault(
+            "/role",
+            format!(
+                "It is not possible to change the role for existing reservations. If you proceed with this change, \
+                 all existing instances will continue to run under the previous role, {old}. Only new instances \
+                 will be allocated with the new role, {new}. In order to continue, retry your request with \
+                 ?force=true"
+            ),
+        );
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Refusal::Invalid(errors)) }
+}
+
+const RESOURCES_CHANGED: &str = "Services with persistent volumes configured may not change resource \
+                                 requirements. If you need to make this change, please create a new service.";
+
+const PORTS_CHANGED: &str = "Services with persistent volumes configured may not change host ports. If you need to \
+                             make this change, please create a new service.";
+
+/// The ports of the host that a definition insists on.
+fn host_ports(app: &App) -> std::collections::BTreeSet<u64> {
+    let mappings = app.get("container").and_then(|c| c.get("portMappings"));
+    let (list, key) = if definition::is_on_host_network(app) && definition::requires_ports(app) {
+        (app.get("portDefinitions"), "port")
+    } else {
+        (mappings, "hostPort")
+    };
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|port| port.get(key)?.as_u64()).collect()
 }
 
 /// The version that a body asks to go back to: it says nothing else.
@@ -89,32 +156,26 @@ fn replaced_by_old_spelling(body: &Map<String, Value>) -> Vec<&'static str> {
     replaced
 }
 
-/// What follows from putting `new` in the place of `old`; both canonical, with all ports assigned.
-pub fn effect(old: &App, new: &App) -> Effect {
-    let (old_instances, new_instances) = (old.instances(), new.instances());
-    // Marathon does not look at executorResources, nor can a PUT set them.
-    let compared = |app: &App| {
-        let mut app = strip_status(app).0;
-        app.remove("instances");
-        app.remove("executorResources");
-        app
-    };
+/// What follows for its tasks from putting `new` in the place of `old`, both canonical and with all ports
+/// assigned; none where nothing does.
+pub fn fate(old: &App, new: &App) -> Option<Fate> {
     if compared(old) != compared(new) {
-        Effect::Restart
-    } else if old_instances != new_instances {
-        Effect::Scale
+        Some(Fate::Restart)
+    } else if definition::instances(old) != definition::instances(new) {
+        Some(Fate::Scale)
     } else {
-        Effect::None
+        None
     }
 }
 
-/// The steps of the deployment that carries an effect out, one action each (`DeploymentPlan.scala`).
-pub fn actions(effect: Effect, new: &App) -> &'static [ActionKind] {
-    match effect {
-        Effect::None => &[],
-        Effect::Restart if new.instances() > 0 => &[ActionKind::RestartApplication],
-        Effect::Scale | Effect::Restart => &[ActionKind::ScaleApplication],
+/// What decides whether tasks are replaced: everything but the number of them and `executorResources`, which
+/// Marathon does not look at.
+fn compared(app: &App) -> App {
+    let mut app = strip_status(app);
+    for key in ["instances", "executorResources", "scaling"] {
+        app.0.remove(key);
     }
+    app
 }
 
 #[cfg(test)]
@@ -122,6 +183,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::marathon_local::profile::Profile;
 
     fn app(value: Value) -> App {
         App::from_value(value).unwrap()
@@ -131,8 +193,12 @@ mod tests {
         AppId::new("/a").unwrap()
     }
 
+    fn rules() -> Rules {
+        Rules::of(Profile::V1_11, false, &id(), None, None)
+    }
+
     fn canonical(value: Value) -> App {
-        full(app(value), &id()).unwrap()
+        full(app(value), &id(), &rules()).unwrap()
     }
 
     #[test]
@@ -141,13 +207,13 @@ mod tests {
         let with = |key: &str, value: Value| {
             let mut new = old.clone();
             new.0.insert(key.to_owned(), value);
-            effect(&old, &canonical(new.into_value()))
+            fate(&old, &canonical(new.into_value()))
         };
-        assert_eq!(effect(&old, &old), Effect::None);
-        assert_eq!(with("instances", json!(3)), Effect::Scale);
-        assert_eq!(with("labels", json!({"a": "c"})), Effect::Restart);
-        assert_eq!(with("unknownField", json!(1)), Effect::None);
-        assert_eq!(with("version", json!("2020-01-01T00:00:00.000Z")), Effect::None);
+        assert_eq!(fate(&old, &old), None);
+        assert_eq!(with("instances", json!(3)), Some(Fate::Scale));
+        assert_eq!(with("labels", json!({"a": "c"})), Some(Fate::Restart));
+        assert_eq!(with("unknownField", json!(1)), None);
+        assert_eq!(with("version", json!("2020-01-01T00:00:00.000Z")), None);
         for (key, value) in [
             ("env", json!({"A": "b"})),
             ("cpus", json!(2)),
@@ -155,7 +221,7 @@ mod tests {
             ("backoffSeconds", json!(2)),
             ("taskKillGracePeriodSeconds", json!(9)),
         ] {
-            assert_eq!(with(key, value), Effect::Restart, "{key}");
+            assert_eq!(with(key, value), Some(Fate::Restart), "{key}");
         }
     }
 
@@ -163,13 +229,13 @@ mod tests {
     fn partial_updates_keep_what_they_leave_out_and_replace_maps_whole() {
         let old =
             canonical(json!({"cmd": "sleep 1", "env": {"A": "1", "B": "2"}, "uris": ["http://h/a.tgz"]}));
-        let new = partial(app(json!({"env": {"A": "3"}, "cmd": null})), &old, &id()).unwrap();
+        let new = partial(app(json!({"env": {"A": "3"}, "cmd": null})), &old, &id(), &rules()).unwrap();
         assert_eq!(new.get("cmd"), Some(&json!("sleep 1")), "null is as if absent");
         assert_eq!(new.get("env"), Some(&json!({"A": "3"})));
         assert_eq!(new.get("fetch"), old.get("fetch"));
-        let new = partial(app(json!({"uris": ["http://h/b.tgz"]})), &old, &id()).unwrap();
+        let new = partial(app(json!({"uris": ["http://h/b.tgz"]})), &old, &id(), &rules()).unwrap();
         assert_eq!(new.get("fetch").unwrap()[0]["uri"], "http://h/b.tgz");
-        let full = full(app(json!({"cmd": "sleep 1"})), &id()).unwrap();
+        let full = full(app(json!({"cmd": "sleep 1"})), &id(), &rules()).unwrap();
         assert_eq!(full.get("env"), None, "a full update forgets it");
     }
 
@@ -180,14 +246,39 @@ mod tests {
         let mixed = app(json!({"version": "v1", "cmd": "sleep 1"}));
         assert_eq!(version_to_restore(&mixed), None);
         let old = canonical(json!({"cmd": "sleep 2"}));
-        assert!(matches!(partial(mixed, &old, &id()), Err(Refusal::Argument(_))));
+        assert!(matches!(partial(mixed, &old, &id(), &rules()), Err(Refusal::Argument(_))));
     }
 
     #[test]
-    fn restarting_nothing_is_scaling() {
-        let app = |instances: u64| canonical(json!({"cmd": "sleep 1", "instances": instances}));
-        assert_eq!(actions(Effect::Restart, &app(1)), [ActionKind::RestartApplication]);
-        assert_eq!(actions(Effect::Restart, &app(0)), [ActionKind::ScaleApplication]);
-        assert!(actions(Effect::None, &app(1)).is_empty());
+    fn what_a_put_cannot_say_is_lost() {
+        let body =
+            json!({"cmd": "sleep 1", "executorResources": {"cpus": 0.2}, "resourceLimits": {"cpus": 2}});
+        let created = canonical(body.clone());
+        assert!(created.get("executorResources").is_some());
+        assert!(replacing(app(body), &id(), &rules()).unwrap().get("executorResources").is_none());
+        let patched = partial(app(json!({"instances": 2})), &created, &id(), &rules()).unwrap();
+        assert!(patched.get("executorResources").is_none() && patched.get("resourceLimits").is_none());
+    }
+
+    #[test]
+    fn apps_with_volumes_change_little() {
+        let volume = |size: u64| json!({"volumes": [{"containerPath": "d", "mode": "RW", "persistent": {"size": size}}], "type": "MESOS"});
+        let old = canonical(json!({"cmd": "sleep 1", "container": volume(10)}));
+        let places = |body: Value, force: bool| match check_resident(&old, &app(body), force) {
+            Ok(()) => Vec::new(),
+            Err(Refusal::Invalid(errors)) => errors.into_iter().map(|e| e.path).collect(),
+            Err(other) => panic!("{other}"),
+        };
+        let with = |key: &str, value: Value| {
+            let mut new = old.clone();
+            new.0.insert(key.to_owned(), value);
+            new.into_value()
+        };
+        assert!(places(with("env", json!({"A": "b"})), false).is_empty());
+        assert_eq!(places(with("mem", json!(64)), false), ["/mem"]);
+        assert_eq!(places(with("requirePorts", json!(true)), false)[0], "/requirePorts");
+        assert_eq!(places(with("container", volume(11)), false), ["/"]);
+        assert_eq!(places(with("role", json!("x")), false), ["/role"]);
+        assert!(places(with("role", json!("x")), true).is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dcos_registry::clock::{Clock, Entropy};
-use dcos_registry::marathon_local::{LocalConfig, LocalError, MarathonLocal};
+use dcos_registry::marathon_local::{LocalConfig, LocalError, MarathonLocal, Profile, Tasks};
 use dcos_registry::workers::Workers;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -126,7 +126,9 @@ pub async fn start_at(dir: &Path, listen: &str) -> Result<MarathonLocal, LocalEr
     let config = LocalConfig {
         dir: dir.join("marathon"),
         listen: listen.parse().unwrap(),
-        agent: AGENT.into(),
+        profile: Profile::default(),
+        tasks: Tasks::Processes { agent: AGENT.into(), secrets: None },
+        faults: None,
         clock: Clock::system(),
         entropy: Entropy::system(),
         workers: Workers::new(),

@@ -10,7 +10,7 @@ fn goal(instances: usize, minimum: f64, over: f64) -> Goal {
 }
 
 fn tasks(list: &[(bool, Stage)]) -> Vec<TaskView> {
-    list.iter().map(|&(current, stage)| TaskView { current, stage }).collect()
+    list.iter().map(|&(current, stage)| TaskView { current, stage, doomed: false }).collect()
 }
 
 const OLD: (bool, Stage) = (false, Stage::Healthy);
@@ -94,6 +94,29 @@ fn lowering_the_number_ends_new_ones_too() {
     assert_eq!((to_zero.launch, to_zero.kill.len()), (0, 2));
 }
 
+#[test]
+fn unreachable_tasks_hold_their_place_until_they_are_inactive() {
+    let scale = |stages: &[Stage]| {
+        let list: Vec<_> = stages.iter().map(|stage| (true, *stage)).collect();
+        decide(Phase::Scale, &goal(2, 1.0, 1.0), &tasks(&list))
+    };
+    let waiting = scale(&[Stage::Unreachable, Stage::Healthy]);
+    assert!(waiting.launch == 0 && waiting.kill.is_empty() && !waiting.done);
+    let replaced = scale(&[Stage::Inactive, Stage::Healthy]);
+    assert!(replaced.launch == 1 && !replaced.done);
+    assert!(scale(&[Stage::Inactive, Stage::Healthy, Stage::Healthy]).done, "nobody waits for it");
+    let stopped = decide(Phase::Stop, &goal(2, 1.0, 1.0), &tasks(&[(true, Stage::Inactive)]));
+    assert_eq!(stopped.kill, [0]);
+}
+
+#[test]
+fn those_that_were_named_go_first() {
+    let mut list = tasks(&[NEW, NEW, NEW]);
+    list[1].doomed = true;
+    assert_eq!(decide(Phase::Scale, &goal(2, 1.0, 1.0), &list).kill, [1]);
+    assert_eq!(decide(Phase::Scale, &goal(1, 1.0, 1.0), &list).kill, [1, 2]);
+}
+
 /// One step of the world: what happens to a task between two looks.
 #[derive(Debug, Clone, Copy)]
 enum Event {
@@ -110,7 +133,10 @@ fn happen(world: &mut Vec<TaskView>, event: Event) {
     match (event, world[at].stage) {
         (Event::Fail(_), _) | (Event::Advance(_), Stage::Killing) => drop(world.remove(at)),
         (Event::Advance(_), Stage::Starting) => world[at].stage = Stage::Running,
-        (Event::Advance(_), Stage::Running | Stage::Healthy) => world[at].stage = Stage::Healthy,
+        (Event::Advance(_), Stage::Unreachable | Stage::Running | Stage::Healthy) => {
+            world[at].stage = Stage::Healthy;
+        }
+        (Event::Advance(_), Stage::Inactive) => {}
     }
 }
 
@@ -126,7 +152,7 @@ fn look(goal: &Goal, world: &mut Vec<TaskView>, began_with: usize) -> bool {
     }
     assert!(healthy(world) >= before.min(minimum), "below the minimum by our own doing");
     for _ in 0..decision.launch {
-        world.push(TaskView { current: true, stage: Stage::Starting });
+        world.push(TaskView { current: true, stage: Stage::Starting, doomed: false });
     }
     assert!(world.len() <= maximum.max(began_with), "above the maximum");
     let new = world.iter().filter(|t| t.current && t.stage != Stage::Killing).count();
@@ -143,13 +169,13 @@ proptest! {
         minimum in 0.0_f64..=1.0,
         over in 0.0_f64..=1.0,
         resident: bool,
-        old in proptest::collection::vec((any::<bool>(), 0_u8..4), 0..10),
+        old in proptest::collection::vec((any::<bool>(), 0_u8..5), 0..10),
         events in proptest::collection::vec((any::<bool>(), 0_usize..16), 0..200),
     ) {
         let goal = Goal { resident, ..goal(instances, minimum, over) };
-        let stages = [Stage::Starting, Stage::Running, Stage::Healthy, Stage::Killing];
+        let stages = [Stage::Starting, Stage::Running, Stage::Healthy, Stage::Killing, Stage::Unreachable];
         let mut world: Vec<TaskView> =
-            old.iter().map(|&(current, s)| TaskView { current, stage: stages[usize::from(s)] }).collect();
+            old.iter().map(|&(current, s)| TaskView { current, stage: stages[usize::from(s)], doomed: false }).collect();
         // A surplus of new ones is ended by the first look; let it not count against the look itself.
         let began_with = world.len();
         for (fails, at) in events {

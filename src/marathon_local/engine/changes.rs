@@ -1,18 +1,25 @@
-//! Changes of definitions: each becomes a deployment, or nothing.
+//! Changes of definitions and groups: all that change together become one deployment, or nothing.
 //!
 //! Source: `DeploymentPlan.scala`, `impl/DeploymentManagerActor.scala` and `GroupManagerImpl.scala` of
 //! mesosphere/marathon.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use super::{Engine, Unsaved, uuid};
+use crate::marathon_local::definition::instances;
+use crate::marathon_local::group::{GroupId, GroupRecord};
+use crate::marathon_local::plan::{self, Dependencies, Fate, Planned};
+use crate::marathon_local::pod;
 use crate::marathon_local::ports;
 use crate::marathon_local::refusal::{MOST_DEPLOYMENTS, Refusal};
-use crate::marathon_local::state::{ActionKind, AppRecord, Deployment, Timing};
-use crate::marathon_local::update::{self, Effect};
+use crate::marathon_local::state::{AppRecord, Deployment, RootChange, Step, Timing};
+use crate::marathon_local::update;
 use crate::model::{App, AppId};
 
-/// What is to become of an app.
+/// What is to become of an app or pod.
+#[derive(Debug)]
 pub(super) enum Change {
     /// This canonical definition.
     Put(App),
@@ -22,126 +29,300 @@ pub(super) enum Change {
     Remove,
 }
 
+/// Everything that is to change at once.
+#[derive(Debug, Default)]
+pub(super) struct Update {
+    /// Apps and pods.
+    pub(super) specs: BTreeMap<AppId, Change>,
+    /// Groups; none: they go.
+    pub(super) groups: BTreeMap<GroupId, Option<GroupRecord>>,
+    /// Tasks that go first where there are too many, by their ids.
+    pub(super) kill: BTreeSet<String>,
+}
+
+impl Update {
+    /// One app or pod.
+    pub(super) fn of(id: &AppId, change: Change) -> Self {
+        Self { specs: BTreeMap::from([(id.clone(), change)]), ..Self::default() }
+    }
+}
+
 /// A change that was accepted.
+#[derive(Debug)]
 pub(super) struct Changed {
     pub(super) version: String,
     pub(super) deployment: String,
 }
 
-/// What a change does to the records, once it is allowed.
-struct Planned {
-    /// The definition to put in force; none where the app goes.
-    put: Option<(App, Timing)>,
-    actions: &'static [ActionKind],
+/// What an update does, once it is allowed.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The definitions to put in force; none where it goes. Without those that stay as they are.
+    puts: BTreeMap<AppId, Option<(App, Timing)>>,
+    groups: BTreeMap<GroupId, Option<GroupRecord>>,
+    kill: BTreeSet<String>,
+    /// The steps of the deployment.
+    pub(super) steps: Vec<Step>,
 }
 
 impl Engine {
-    /// Puts a change in force, unless a deployment holds the app and `force` is not given.
-    pub(super) fn change(&mut self, id: &AppId, change: Change, force: bool) -> Result<Changed, Refusal> {
-        let planned = self.planned(id, change)?;
+    /// Puts an update in force, unless a deployment holds an app of it and `force` is not given.
+    pub(super) fn change(&mut self, update: Update, force: bool) -> Result<Changed, Refusal> {
+        let plan = self.plan(update)?;
         let deployment = uuid(&self.context.entropy);
+        let affected: Vec<_> = plan.puts.keys().cloned().collect();
+        if let Err(refusal) = self.allow(&affected, force) {
+            self.announce_refused(&deployment, &plan.steps, &refusal);
+            return Err(refusal);
+        }
         let version = self.new_version();
-        if planned.actions.is_empty() {
-            // Nothing changes: an empty plan conflicts with nothing and is done at once.
-            return Ok(Changed { version, deployment });
-        }
-        self.allow(id, force)?;
-        self.state.deployments.retain(|d| !d.affects(id));
-        let original = self.state.apps.get(id).map(|r| r.app.clone());
-        if planned.put.as_ref().is_none_or(|(_, timing)| *timing != Timing::Scaling) {
-            self.delays.forget(id);
-        }
-        self.withheld.remove(id);
-        match planned.put {
-            None => drop(self.state.apps.remove(id)),
-            Some((app, timing)) => match self.state.apps.get_mut(id) {
-                Some(record) => record.put(app, &version, timing),
-                None => drop(self.state.apps.insert(id.clone(), AppRecord::new(app, &version))),
-            },
-        }
-        let plan = Deployment::of(deployment.clone(), &version, id, original, planned.actions);
-        tracing::info!(app = %id, deployment, actions = ?planned.actions, "a deployment begins");
-        self.state.deployments.push(plan);
+        self.cancel_all_over(&affected);
+        self.doom(&plan.kill);
+        let groups = self.put_groups(plan.groups);
+        let apps = self.put_specs(plan.puts, &version);
         self.unsaved = Unsaved::Change;
-        self.touched.insert(id.clone());
+        self.announce_group_change(&version);
+        if !plan.steps.is_empty() {
+            tracing::info!(deployment, steps = ?plan.steps, "a deployment begins");
+            let deployment = Deployment {
+                id: deployment.clone(),
+                version: version.clone(),
+                steps: plan.steps,
+                current: 0,
+                originals: apps.clone(),
+                groups: groups.clone(),
+            };
+            self.announce_step(&deployment);
+            self.hide_for_a_while(&deployment.id, force);
+            self.state.deployments.push(deployment);
+        }
+        self.state.remember(RootChange { version: version.clone(), apps, groups });
+        self.touched.extend(affected);
         Ok(Changed { version, deployment })
     }
 
+    /// What an update would do.
+    pub(super) fn plan(&self, update: Update) -> Result<Plan, Refusal> {
+        let (mut puts, mut fates) = (BTreeMap::new(), BTreeMap::new());
+        let mut taken: BTreeSet<u16> =
+            self.state.apps.values().flat_map(|r| ports::numbers(&r.app)).collect();
+        for (id, change) in update.specs {
+            let record = self.state.apps.get(&id);
+            let (put, fate) = match (change, record) {
+                (Change::Put(app), None) => {
+                    (Some((with_ports(app, None, &mut taken)?, Timing::Config)), Some(Fate::New))
+                }
+                (Change::Put(app), Some(record)) => {
+                    let app = with_ports(app, Some(&record.app), &mut taken)?;
+                    let fate = update::fate(&record.app, &app);
+                    let timing = if fate == Some(Fate::Scale) { Timing::Scaling } else { Timing::Config };
+                    (Some((app, timing)), fate)
+                }
+                (Change::Restart, Some(record)) => {
+                    (Some((record.app.clone(), Timing::Restart)), Some(Fate::Restart))
+                }
+                (Change::Remove, Some(_)) => (None, Some(Fate::Gone)),
+                (Change::Restart | Change::Remove, None) => return Err(Refusal::NoApp(id.to_string())),
+            };
+            let Some(fate) = fate else { continue };
+            // There is nothing to replace where nothing is to run.
+            let stopped = put.as_ref().is_some_and(|(app, _)| instances(app) == 0);
+            let fate = if fate == Fate::Restart && stopped { Fate::Scale } else { fate };
+            let spec = put.as_ref().map(|(app, _)| app).or(record.map(|r| &r.app));
+            fates.insert(id.clone(), Planned { fate, pod: spec.is_some_and(pod::is_pod) });
+            puts.insert(id, put);
+        }
+        let groups = self.groups_with_parents(update.groups, &puts);
+        self.no_clash(&puts, &groups)?;
+        let steps = self.steps(&puts, &groups, &fates)?;
+        Ok(Plan { puts, groups, kill: update.kill, steps })
+    }
+
+    fn steps(
+        &self,
+        puts: &BTreeMap<AppId, Option<(App, Timing)>>,
+        groups: &BTreeMap<GroupId, Option<GroupRecord>>,
+        fates: &BTreeMap<AppId, Planned>,
+    ) -> Result<Vec<Step>, Refusal> {
+        let mut after = self.state.groups.clone();
+        for (id, group) in groups {
+            match group {
+                Some(group) => drop(after.insert(id.clone(), group.clone())),
+                None => drop(after.remove(id)),
+            }
+        }
+        let old = self.state.apps.iter().filter(|(id, _)| !puts.contains_key(*id));
+        let old = old.map(|(id, record)| (id, &record.app));
+        let new = puts.iter().filter_map(|(id, put)| Some((id, &put.as_ref()?.0)));
+        let specs = old.chain(new).map(|(id, app)| (id, named_dependencies(app))).collect();
+        let dependencies = Dependencies { specs, groups: &after };
+        plan::steps(fates, &dependencies)
+            .map_err(|plan::Circle| Refusal::Clash("Dependency graph has cyclic dependencies."))
+    }
+
+    /// Groups that are to be put, with those that new apps lie in; without those that stay as they are.
+    fn groups_with_parents(
+        &self,
+        mut groups: BTreeMap<GroupId, Option<GroupRecord>>,
+        puts: &BTreeMap<AppId, Option<(App, Timing)>>,
+    ) -> BTreeMap<GroupId, Option<GroupRecord>> {
+        let put = puts.iter().filter(|(_, put)| put.is_some()).map(|(id, _)| id.as_str());
+        let kept: Vec<_> = groups.iter().filter(|(_, g)| g.is_some()).map(|(id, _)| id.to_string()).collect();
+        let named = put.chain(kept.iter().map(String::as_str));
+        let parents: BTreeSet<_> = named.flat_map(GroupId::ancestors_of).filter(|g| !g.is_root()).collect();
+        for parent in parents {
+            if !self.state.groups.contains_key(&parent) {
+                groups.entry(parent).or_insert_with(|| Some(GroupRecord::default()));
+            }
+        }
+        // An empty group gives way to an app of its name.
+        for (id, _) in puts.iter().filter(|(_, put)| put.is_some()) {
+            let same = GroupId::parse(id.as_str(), &GroupId::root()).ok();
+            if let Some(same) = same.filter(|same| self.state.groups.contains_key(same)) {
+                groups.entry(same).or_insert(None);
+            }
+        }
+        groups.retain(|id, group| self.state.groups.get(id) != group.as_ref());
+        groups
+    }
+
+    /// Apps, pods and groups share one space of names.
+    fn no_clash(
+        &self,
+        puts: &BTreeMap<AppId, Option<(App, Timing)>>,
+        groups: &BTreeMap<GroupId, Option<GroupRecord>>,
+    ) -> Result<(), Refusal> {
+        let exists = |id: &AppId| match puts.get(id) {
+            Some(put) => put.is_some(),
+            None => self.state.apps.contains_key(id),
+        };
+        let clash = "Groups and Applications may not have the same identifier.";
+        for id in puts.iter().filter(|(_, put)| put.is_some()).map(|(id, _)| id) {
+            let below = self.state.apps.keys().chain(puts.keys());
+            if below.into_iter().any(|other| other.is_below(id.as_str()) && exists(other)) {
+                return Err(Refusal::Clash(clash));
+            }
+        }
+        for id in groups.iter().filter(|(_, group)| group.is_some()).map(|(id, _)| id) {
+            if AppId::new(id.as_str()).is_ok_and(|id| exists(&id)) {
+                return Err(Refusal::Clash(clash));
+            }
+        }
+        Ok(())
+    }
+
     /// The limit is looked at before the locks, and force does not help against it.
-    fn allow(&self, id: &AppId, force: bool) -> Result<(), Refusal> {
+    fn allow(&self, affected: &[AppId], force: bool) -> Result<(), Refusal> {
+        if affected.is_empty() {
+            // Nothing changes: an empty plan conflicts with nothing and is done at once.
+            return Ok(());
+        }
         if self.state.deployments.len() >= MOST_DEPLOYMENTS {
             return Err(Refusal::TooManyDeployments);
         }
-        let locks = self.locks(id);
+        let over = |deployment: &&Deployment| affected.iter().any(|id| deployment.affects(id));
+        let locks: Vec<_> = self.state.deployments.iter().filter(over).map(|d| d.id.clone()).collect();
         if locks.is_empty() || force { Ok(()) } else { Err(Refusal::Locked(locks)) }
     }
 
-    /// The ids of the deployments that hold an app.
+    fn cancel_all_over(&mut self, affected: &[AppId]) {
+        let over = |deployment: &Deployment| affected.iter().any(|id| deployment.affects(id));
+        let (cancelled, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.state.deployments).into_iter().partition(over);
+        self.state.deployments = kept;
+        for deployment in cancelled {
+            self.announce_cancelled(&deployment);
+            self.touched.extend(deployment.originals.into_keys());
+        }
+    }
+
+    fn put_groups(
+        &mut self,
+        groups: BTreeMap<GroupId, Option<GroupRecord>>,
+    ) -> BTreeMap<GroupId, Option<GroupRecord>> {
+        let mut before = BTreeMap::new();
+        for (id, group) in groups {
+            let old = match group {
+                Some(group) => self.state.groups.insert(id.clone(), group),
+                None => self.state.groups.remove(&id),
+            };
+            before.insert(id, old);
+        }
+        before
+    }
+
+    fn put_specs(
+        &mut self,
+        puts: BTreeMap<AppId, Option<(App, Timing)>>,
+        version: &str,
+    ) -> BTreeMap<AppId, Option<App>> {
+        let mut before = BTreeMap::new();
+        for (id, put) in puts {
+            before.insert(id.clone(), self.state.apps.get(&id).map(|record| record.app.clone()));
+            if put.as_ref().is_none_or(|(_, timing)| *timing != Timing::Scaling) {
+                self.delays.forget(&id);
+            }
+            self.withheld.remove(&id);
+            match (put, self.state.apps.get_mut(&id)) {
+                (None, _) => {
+                    self.state.apps.remove(&id);
+                    self.announce_checks_removed(&id, before.get(&id).and_then(Option::as_ref));
+                }
+                (Some((app, timing)), Some(record)) => record.put(app, version, timing),
+                (Some((app, _)), None) => {
+                    self.state.apps.insert(id.clone(), AppRecord::new(app, version));
+                    self.announce_checks_added(&id);
+                }
+            }
+        }
+        before
+    }
+
+    /// The ids of the deployments that hold an app and can be seen.
     pub(super) fn locks(&self, id: &AppId) -> Vec<String> {
-        self.state.deployments.iter().filter(|d| d.affects(id)).map(|d| d.id.clone()).collect()
-    }
-
-    fn planned(&self, id: &AppId, change: Change) -> Result<Planned, Refusal> {
-        let record = self.state.apps.get(id);
-        match (change, record) {
-            (Change::Put(app), None) => {
-                let app = self.with_ports(app, None)?;
-                let actions = &[ActionKind::StartApplication, ActionKind::ScaleApplication];
-                Ok(Planned { put: Some((app, Timing::Config)), actions })
-            }
-            (Change::Put(app), Some(record)) => {
-                let app = self.with_ports(app, Some(&record.app))?;
-                let effect = update::effect(&record.app, &app);
-                let timing = if effect == Effect::Scale { Timing::Scaling } else { Timing::Config };
-                let actions = update::actions(effect, &app);
-                Ok(Planned { put: Some((app, timing)), actions })
-            }
-            (Change::Restart, Some(record)) => {
-                let actions = update::actions(Effect::Restart, &record.app);
-                Ok(Planned { put: Some((record.app.clone(), Timing::Restart)), actions })
-            }
-            (Change::Remove, Some(_)) => Ok(Planned { put: None, actions: &[ActionKind::StopApplication] }),
-            (Change::Restart | Change::Remove, None) => Err(Refusal::NoApp(id.to_string())),
-        }
-    }
-
-    fn with_ports(&self, mut app: App, old: Option<&App>) -> Result<App, Refusal> {
-        let taken: BTreeSet<u16> = self.state.apps.values().flat_map(|r| ports::numbers(&r.app)).collect();
-        if ports::assign_service_ports(&mut app, old, &taken) {
-            Ok(app)
-        } else {
-            let range = ports::SERVICE_PORTS;
-            Err(Refusal::Argument(format!(
-                "All ports in the range [{}-{}) are already in use",
-                range.start, range.end
-            )))
-        }
+        let visible = self.state.deployments.iter().filter(|d| d.affects(id) && self.is_visible(d));
+        visible.map(|d| d.id.clone()).collect()
     }
 
     /// Ends a deployment where it is, or undoes it by a new one.
     pub(super) fn cancel(&mut self, id: &str, force: bool) -> Result<Option<Changed>, Refusal> {
-        let position = self.state.deployments.iter().position(|d| d.id == id);
+        let position = self.state.deployments.iter().position(|d| d.id == id && self.is_visible(d));
         let Some(position) = position else { return Err(Refusal::NoDeployment(id.to_owned())) };
         if !force && self.state.deployments.len() >= MOST_DEPLOYMENTS {
             return Err(Refusal::TooManyDeployments);
         }
         let cancelled = self.state.deployments.remove(position);
         self.unsaved = Unsaved::Change;
+        self.announce_cancelled(&cancelled);
         self.touched.extend(cancelled.originals.keys().cloned());
         if force {
             return Ok(None);
         }
-        let mut changed = Changed { version: self.new_version(), deployment: uuid(&self.context.entropy) };
-        for (app, original) in cancelled.originals {
-            let change = original.map_or(Change::Remove, Change::Put);
-            match self.change(&app, change, true) {
-                Ok(undone) => changed = undone,
-                // It is not there any more, which is how it was before.
-                Err(Refusal::NoApp(_)) => {}
-                Err(refusal) => return Err(refusal),
+        let update = self.undoing(cancelled);
+        self.change(update, true).map(Some)
+    }
+
+    /// What undoes a deployment. Apps were locked while it ran, groups were not: of those only what it
+    /// added and is still empty goes, and what they depended on comes back.
+    fn undoing(&self, deployment: Deployment) -> Update {
+        let mut update = Update::default();
+        for (id, original) in deployment.originals {
+            match original {
+                Some(app) => drop(update.specs.insert(id, Change::Put(unversioned(app)))),
+                None if self.state.apps.contains_key(&id) => drop(update.specs.insert(id, Change::Remove)),
+                None => {}
             }
         }
-        Ok(Some(changed))
+        for (id, original) in deployment.groups {
+            let used = |app: &AppId| {
+                app.is_below(id.as_str()) && !matches!(update.specs.get(app), Some(Change::Remove))
+            };
+            let is_used = self.state.apps.keys().any(used);
+            if original.is_some() || !is_used {
+                update.groups.insert(id, original);
+            }
+        }
+        update
     }
 
     /// A version that is newer than all before it.
@@ -151,5 +332,34 @@ impl Engine {
         let next = last.map_or(now, |last| now.max(last + jiff::SignedDuration::from_millis(1)));
         self.state.last_version = super::view::time(next);
         self.state.last_version.clone()
+    }
+}
+
+/// The apps and groups that a definition names as what it depends on.
+fn named_dependencies(app: &App) -> Vec<&str> {
+    let list = app.get("dependencies").and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// A definition of the past without its times, which belong to the past.
+pub(super) fn unversioned(mut app: App) -> App {
+    app.0.remove("version");
+    app.0.remove("versionInfo");
+    app
+}
+
+fn with_ports(mut app: App, old: Option<&App>, taken: &mut BTreeSet<u16>) -> Result<App, Refusal> {
+    if pod::is_pod(&app) {
+        return Ok(app);
+    }
+    if ports::assign_service_ports(&mut app, old, taken) {
+        taken.extend(ports::numbers(&app));
+        Ok(app)
+    } else {
+        let range = ports::SERVICE_PORTS;
+        Err(Refusal::Argument(format!(
+            "All ports in the range [{}-{}) are already in use",
+            range.start, range.end
+        )))
     }
 }

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::changes::{Change, Changed};
-use super::view::{self, Embed};
+use super::changes::{Change, Changed, Update};
+pub use super::kill::Kill;
+pub use super::view::{Embed, GroupEmbed};
+use crate::marathon_local::group::{GroupBody, GroupId};
 use crate::marathon_local::refusal::Refusal;
-use crate::marathon_local::state::AppRecord;
-use crate::marathon_local::update::{self, Mode};
+use crate::marathon_local::update::Mode;
+use crate::marathon_local::vips;
 use crate::model::{App, AppId};
 
 /// Which apps a listing holds, and with what.
@@ -17,19 +19,21 @@ pub struct Selection {
     pub id: Option<String>,
     /// Part of the command, whatever the case.
     pub cmd: Option<String>,
+    /// A label selector.
+    pub labels: Option<String>,
     /// A group that they lie below.
-    pub group: Option<String>,
+    pub group: Option<GroupId>,
     /// What is embedded.
     pub embed: Embed,
 }
 
 /// A request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Request {
-    /// Apps, in a list under the given key.
-    Apps(Selection, &'static str),
+    /// Apps, in a list.
+    Apps(Selection),
     /// One app.
-    App(AppId),
+    App(AppId, Embed),
     /// A new app; whether deployments that hold one of that id are cancelled.
     Create(AppId, App, bool),
     /// A changed app, or a new one.
@@ -43,6 +47,8 @@ pub enum Request {
         /// Whether deployments that hold it are cancelled.
         force: bool,
     },
+    /// Several changed or new apps at once.
+    UpdateAll(Vec<(AppId, App)>, Mode, bool),
     /// One app fewer.
     Delete(AppId, bool),
     /// New tasks for an app.
@@ -51,18 +57,77 @@ pub enum Request {
     Versions(AppId),
     /// One version of an app.
     Version(AppId, String),
-    /// All tasks, or those of an app.
-    Tasks(Option<AppId>),
+    /// All tasks of some states, or of all.
+    Tasks(Vec<String>),
+    /// The tasks of an app, or of all apps of a group.
+    TasksOf(Result<AppId, GroupId>),
+    /// Tasks as plain text, of an app or of all.
+    TasksText(Option<AppId>),
+    /// Kill tasks of an app; the one that was named, where one was.
+    KillOf(AppId, Kill, Option<String>),
+    /// Kill tasks of any app.
+    Kill(Kill),
+    /// A group.
+    Group(GroupId, GroupEmbed),
+    /// The versions of a group.
+    GroupVersions(GroupId),
+    /// A version of a group.
+    GroupVersion(GroupId, String, GroupEmbed),
+    /// A new group, in that one.
+    CreateGroup(GroupId, Box<GroupBody>, bool),
+    /// A changed or new group.
+    UpdateGroup {
+        /// Which.
+        id: GroupId,
+        /// The body.
+        body: Box<GroupBody>,
+        /// Whether deployments in the way are cancelled.
+        force: bool,
+        /// Whether only the steps are shown.
+        dry_run: bool,
+    },
+    /// Whether a group enforces its role.
+    PatchGroup(GroupId, Option<bool>),
+    /// A group fewer, with everything in it.
+    DeleteGroup(GroupId, bool),
+    /// All pods.
+    Pods,
+    /// A pod.
+    Pod(AppId),
+    /// The status of a pod, or of all.
+    PodStatus(Option<AppId>),
+    /// The versions of a pod.
+    PodVersions(AppId),
+    /// One version of a pod.
+    PodVersion(AppId, String),
+    /// A new pod.
+    CreatePod(AppId, App, bool),
+    /// A changed pod.
+    UpdatePod(AppId, App, bool),
+    /// A pod fewer.
+    DeletePod(AppId, bool),
+    /// Kill instances of a pod; the one that was named, where one was.
+    KillPods(AppId, Kill, Option<String>),
     /// All deployments.
     Deployments,
     /// A deployment undone, or, by force, ended where it is.
     CancelDeployment(String, bool),
-    /// What waits to be launched.
-    Queue,
+    /// What waits to be launched; whether with the last unused offers.
+    Queue(bool),
     /// Launch an app's tasks without further delay.
     ResetDelay(AppId),
     /// About this Marathon.
     Info,
+    /// Numbers about this Marathon.
+    Metrics,
+    /// The virtual addresses that apps announce.
+    Vips,
+    /// Somebody else leads.
+    NewLeader,
+    /// Something outside changed: look at everything again.
+    Look,
+    /// Whether anything is heard of a task.
+    Reachable(String, bool),
 }
 
 /// An answer to a request that was carried out.
@@ -70,7 +135,7 @@ pub enum Request {
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The body; none where there is none.
+    /// The body; none where there is none. A text where it is one and `text` says so.
     pub body: Option<Value>,
     /// The deployment that began.
     pub deployment: Option<String>,
@@ -81,23 +146,46 @@ pub struct Answer {
 impl Request {
     /// Whether it may change anything.
     pub fn changes(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::Create(..)
-                | Self::Update { .. }
-                | Self::Delete(..)
-                | Self::Restart(..)
-                | Self::CancelDeployment(..)
-                | Self::ResetDelay(_)
+            Self::Apps(..)
+                | Self::App(..)
+                | Self::Versions(..)
+                | Self::Version(..)
+                | Self::Tasks(..)
+                | Self::TasksOf(..)
+                | Self::TasksText(..)
+                | Self::Group(..)
+                | Self::GroupVersions(..)
+                | Self::GroupVersion(..)
+                | Self::UpdateGroup { dry_run: true, .. }
+                | Self::Pods
+                | Self::Pod(..)
+                | Self::PodStatus(..)
+                | Self::PodVersions(..)
+                | Self::PodVersion(..)
+                | Self::Deployments
+                | Self::Queue(..)
+                | Self::Info
+                | Self::Metrics
+                | Self::Vips
         )
+    }
+
+    /// The app that it writes, if it writes one.
+    pub fn written_app(&self) -> Option<&AppId> {
+        match self {
+            Self::Create(id, ..) | Self::Update { id, .. } => Some(id),
+            _ => None,
+        }
     }
 }
 
-fn found(body: Value) -> Answer {
+pub(super) fn found(body: Value) -> Answer {
     Answer { status: 200, body: Some(body), ..Answer::default() }
 }
 
-fn accepted(changed: Changed) -> Answer {
+pub(super) fn accepted(changed: Changed) -> Answer {
     let body = json!({"version": changed.version, "deploymentId": changed.deployment});
     Answer { status: 200, body: Some(body), deployment: Some(changed.deployment), location: None }
 }
@@ -106,86 +194,85 @@ impl Engine {
     /// Carries a request out, as far as it can be done at once.
     pub(super) fn handle(&mut self, request: Request) -> Result<Answer, Refusal> {
         match request {
-            Request::Apps(selection, key) => Ok(found(self.list(&selection, key))),
-            Request::App(id) => {
-                let app = self.app_json(&id, self.record(&id)?, Embed::ALL);
-                Ok(found(json!({"app": app})))
+            Request::Apps(selection) => self.list_apps(&selection),
+            Request::App(id, embed) => self.show_app(&id, embed),
+            Request::Create(id, body, force) => self.create_app(&id, body, force),
+            Request::Update { id, body, mode, force } => self.update_app(&id, body, mode, force),
+            Request::UpdateAll(bodies, mode, force) => self.update_apps(bodies, mode, force),
+            Request::Delete(id, force) => {
+                self.app_record(&id)?;
+                self.change(Update::of(&id, Change::Remove), force).map(accepted)
             }
-            Request::Create(id, body, force) => self.create(&id, body, force),
-            Request::Update { id, body, mode, force } => self.update(&id, body, mode, force),
-            Request::Delete(id, force) => self.change(&id, Change::Remove, force).map(accepted),
-            Request::Restart(id, force) => self.change(&id, Change::Restart, force).map(accepted),
-            Request::Versions(id) => {
-                let versions = self.record(&id)?.versions().map(App::version);
-                Ok(found(json!({"versions": versions.collect::<Vec<_>>()})))
+            Request::Restart(id, force) => {
+                self.app_record(&id)?;
+                self.change(Update::of(&id, Change::Restart), force).map(accepted)
             }
-            Request::Version(id, version) => match self.record(&id)?.version(&version) {
-                Some(app) => Ok(found(app.clone().into_value())),
-                None => Err(Refusal::NoVersion(id, version)),
-            },
-            Request::Tasks(id) => {
-                id.iter().try_for_each(|id| self.record(id).map(drop))?;
-                Ok(found(self.tasks_json(id.as_ref())))
+            Request::Versions(id) => self.app_versions(&id),
+            Request::Version(id, version) => self.app_version(&id, &version),
+            Request::Tasks(states) => Ok(found(self.tasks_json(None, &states))),
+            Request::TasksOf(Ok(id)) => {
+                self.app_record(&id)?;
+                Ok(found(self.tasks_json(Some(id.as_str()), &[])))
             }
+            Request::TasksOf(Err(group)) if group.is_root() || self.state.groups.contains_key(&group) => {
+                Ok(found(self.tasks_json(Some(group.as_str()), &[])))
+            }
+            Request::TasksOf(Err(group)) => Err(Refusal::NoGroup(group.to_string())),
+            Request::TasksText(id) => {
+                id.iter().try_for_each(|id| self.app_record(id).map(drop))?;
+                Ok(found(self.tasks_text(id.as_ref()).into()))
+            }
+            Request::KillOf(id, kill, single) => self.kill_of(&id, &kill, single.as_deref()),
+            Request::Kill(kill) => self.kill_any(&kill),
+            other => self.handle_more(other),
+        }
+    }
+
+    fn handle_more(&mut self, request: Request) -> Result<Answer, Refusal> {
+        match request {
+            Request::Group(id, embed) => self.show_group(&id, embed),
+            Request::GroupVersions(id) => self.group_versions(&id),
+            Request::GroupVersion(id, version, embed) => self.group_version(&id, &version, embed),
+            Request::CreateGroup(base, body, force) => self.create_group(&base, &body, force),
+            Request::UpdateGroup { id, body, force, dry_run } => {
+                self.update_group(&id, &body, force, dry_run)
+            }
+            Request::PatchGroup(id, enforce_role) => self.patch_group(&id, enforce_role),
+            Request::DeleteGroup(id, force) => self.delete_group(&id, force),
+            Request::Pods => Ok(self.list_pods()),
+            Request::Pod(id) => self.show_pod(&id),
+            Request::PodStatus(None) => Ok(self.pod_statuses()),
+            Request::PodStatus(Some(id)) => self.pod_status(&id),
+            Request::PodVersions(id) => self.pod_versions(&id),
+            Request::PodVersion(id, version) => self.pod_version(&id, &version),
+            Request::CreatePod(id, body, force) => self.create_pod(&id, body, force),
+            Request::UpdatePod(id, body, force) => self.update_pod(&id, body, force),
+            Request::DeletePod(id, force) => self.delete_pod(&id, force),
+            Request::KillPods(id, kill, single) => self.kill_pods(&id, &kill, single.as_deref()),
             Request::Deployments => Ok(found(self.deployments_json())),
             Request::CancelDeployment(id, force) => Ok(match self.cancel(&id, force)? {
                 Some(changed) => accepted(changed),
                 None => Answer { status: 202, ..Answer::default() },
             }),
-            Request::Queue => Ok(found(self.queue_json())),
+            Request::Queue(with_offers) => Ok(found(self.queue_json(with_offers))),
             Request::ResetDelay(id) => self.reset_delay(&id),
             Request::Info => Ok(found(self.info_json())),
+            Request::Metrics => Ok(found(self.metrics_json())),
+            Request::Vips => Ok(found(vips::json(&self.announced_vips()))),
+            Request::NewLeader => {
+                self.new_leader();
+                Ok(Answer { status: 200, ..Answer::default() })
+            }
+            Request::Reachable(task, reachable) => {
+                self.set_reachable(&task, reachable)?;
+                Ok(Answer { status: 204, ..Answer::default() })
+            }
+            // All others were handled before.
+            _ => {
+                self.look_at_all();
+                Ok(Answer { status: 204, ..Answer::default() })
+            }
         }
-    }
-
-    fn record(&self, id: &AppId) -> Result<&AppRecord, Refusal> {
-        self.state.apps.get(id).ok_or_else(|| Refusal::NoApp(id.to_string()))
-    }
-
-    fn list(&self, selection: &Selection, key: &str) -> Value {
-        let chosen = self.state.apps.iter().filter(|(id, record)| {
-            selection.id.as_ref().is_none_or(|part| id.as_str().contains(part.as_str()))
-                && selection.group.as_ref().is_none_or(|group| id.is_below(group))
-                && selection.cmd.as_ref().is_none_or(|part| view::runs(record, part))
-        });
-        let apps: Value = chosen.map(|(id, record)| self.app_json(id, record, selection.embed)).collect();
-        json!({ key: apps })
-    }
-
-    fn create(&mut self, id: &AppId, body: App, force: bool) -> Result<Answer, Refusal> {
-        let app = update::full(body, id)?;
-        if self.state.apps.contains_key(id) {
-            return Err(Refusal::Exists(id.clone()));
-        }
-        let changed = self.change(id, Change::Put(app), force)?;
-        let app = self.app_json(id, self.record(id)?, Embed { tasks: true, last_failure: false });
-        Ok(Answer {
-            status: 201,
-            body: Some(app),
-            deployment: Some(changed.deployment),
-            location: Some(format!("/v2/apps{id}")),
-        })
-    }
-
-    fn update(&mut self, id: &AppId, body: App, mode: Mode, force: bool) -> Result<Answer, Refusal> {
-        let old = self.state.apps.get(id);
-        let app = match (old, mode) {
-            (None, _) | (_, Mode::Full) => update::full(body, id)?,
-            (Some(record), Mode::Partial) => match update::version_to_restore(&body) {
-                Some(version) => match record.version(version) {
-                    Some(app) => update::full(app.clone(), id)?,
-                    None => return Err(Refusal::NoVersion(id.clone(), version.to_owned())),
-                },
-                None => update::partial(body, &record.app, id)?,
-            },
-        };
-        let created = old.is_none();
-        let mut answer = accepted(self.change(id, Change::Put(app), force)?);
-        if created {
-            answer.status = 201;
-            answer.location = Some(format!("/v2/apps{id}"));
-        }
-        Ok(answer)
     }
 
     fn reset_delay(&mut self, id: &AppId) -> Result<Answer, Refusal> {

@@ -6,16 +6,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::{Cause, Engine, LAUNCH_RETRY, MOST_TASKS, Withheld, uuid};
+use super::{Cause, Engine, LAUNCH_RETRY, Withheld, uuid};
 use crate::clock::Clock;
-use crate::marathon_local::definition::{self, HealthCheck};
+use crate::marathon_local::definition::{self, HealthCheck, ReadinessCheck};
 use crate::marathon_local::executor::{
-    Executor, Happening, Progress, ProgressSink, TaskEnd, TaskEvent, TaskSpec, kill_switch,
+    Executor, Happening, Progress, ProgressSink, ReadinessAnswer, TaskEnd, TaskEvent, TaskSpec, kill_switch,
 };
+use crate::marathon_local::pod;
 use crate::marathon_local::ports;
-use crate::marathon_local::task::{Task, TaskState};
-use crate::model::AppId;
+use crate::marathon_local::task::{Readiness, Task, TaskState};
+use crate::model::{App, AppId};
 
 /// The shortest time between two health checks: an interval of 0 must not become a busy loop.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -37,24 +39,36 @@ impl Engine {
             self.withheld.remove(app);
             return;
         }
-        let since = self.withheld.get(app).map_or_else(|| self.context.clock.wall(), |w| w.since);
+        let now = self.context.clock.wall();
+        let before = self.withheld.get(app);
+        let since = before.map_or(now, |w| w.since);
+        let (mut declined, mut last_declined) = before.map_or((0, None), |w| (w.declined, w.last_declined));
+        if cause != Cause::Backoff {
+            declined += 1;
+            last_declined = Some(now);
+        }
         let pause = if cause == Cause::Backoff { wait } else { LAUNCH_RETRY };
         let retry_at = self.context.clock.boot() + pause;
-        self.withheld.insert(app.clone(), Withheld { count: missing, since, retry_at, cause });
+        let withheld = Withheld { count: missing, since, retry_at, cause, declined, last_declined };
+        self.withheld.insert(app.clone(), withheld);
     }
 
     fn launch_one(&mut self, app_id: &AppId) -> Result<(), Cause> {
         let Some(record) = self.state.apps.get(app_id) else { return Ok(()) };
-        if self.tasks.values().map(Vec::len).sum::<usize>() >= MOST_TASKS {
+        let context = &self.context;
+        if self.tasks.values().map(Vec::len).sum::<usize>() >= context.executor.capacity() {
             return Err(Cause::Room);
         }
-        let context = &self.context;
+        if let Some(reason) = context.executor.declines(app_id) {
+            return Err(Cause::Offers(reason));
+        }
         let taken = self.tasks.values().flatten().flat_map(|t| t.spec.ports.iter().copied()).collect();
-        let Some(ports) = ports::allocate(&record.app, context.host, &taken, &context.entropy) else {
+        let host = Some(context.host).filter(|_| context.executor.uses_ports());
+        let Some(ports) = ports::allocate(&record.app, host, &taken, &context.entropy) else {
             return Err(Cause::Ports);
         };
         let spec = Arc::new(TaskSpec {
-            id: task_id(app_id, &uuid(&context.entropy)),
+            id: task_id(app_id, &uuid(&context.entropy), &record.app),
             app_id: app_id.clone(),
             app: record.app.clone(),
             host: context.host,
@@ -72,6 +86,7 @@ impl Engine {
             drop(counted);
         });
         let task = Task::new(spec, kill, context.clock.wall());
+        self.announce_task(&task, "TASK_STAGING", "");
         self.tasks.entry(app_id.clone()).or_default().push(task);
         Ok(())
     }
@@ -79,61 +94,119 @@ impl Engine {
     /// Takes note of what happened to a task.
     pub(super) fn happened(&mut self, event: TaskEvent) {
         let app = event.task.app_id.clone();
-        let Some(tasks) = self.tasks.get_mut(&app) else { return };
-        let Some(position) = tasks.iter().position(|t| t.spec.id == event.task.id) else { return };
+        let tasks = self.tasks.get_mut(&app);
+        let position = tasks.and_then(|tasks| tasks.iter().position(|t| t.spec.id == event.task.id));
+        let Some(position) = position else {
+            if let (Happening::Ended(_), Some((instance, app))) =
+                (&event.what, self.given_up.remove(&event.task.id))
+            {
+                self.announce_unknown(&instance, &app);
+            }
+            return;
+        };
         match event.what {
             Happening::Ended(end) => {
+                let Some(tasks) = self.tasks.get_mut(&app) else { return };
                 let task = tasks.remove(position);
                 if tasks.is_empty() {
                     self.tasks.remove(&app);
                 }
                 self.ended(&task, &end);
             }
+            Happening::Progress(Progress::Lost) => self.reachability(&app, position, false),
+            Happening::Progress(Progress::Found) => self.reachability(&app, position, true),
             Happening::Progress(progress) => self.progressed(&app, position, progress),
             Happening::Checked { check, result } => self.checked(&app, position, check, result),
+            Happening::Asked(answer) => self.asked(&app, position, answer),
         }
         self.touched.insert(app);
     }
 
     fn task(&mut self, app: &AppId, position: usize) -> Option<&mut Task> {
-        self.tasks.get_mut(app)?.get_mut(position).filter(|t| t.state != TaskState::Killing)
+        let quiet = |state: TaskState| matches!(state, TaskState::Killing | TaskState::Unreachable);
+        self.tasks.get_mut(app)?.get_mut(position).filter(|t| !quiet(t.state))
     }
 
     fn progressed(&mut self, app: &AppId, position: usize, progress: Progress) {
         let now = (self.context.clock.wall(), self.context.clock.boot());
+        let deployed = self.state.deployments.iter().any(|d| d.current_action(app).is_some());
         let Some(task) = self.task(app, position) else { return };
-        match progress {
-            Progress::Starting => task.state = TaskState::Starting,
-            Progress::Running => {
-                task.state = TaskState::Running;
-                task.running_since = Some(now);
-                let (spec, end) = (Arc::clone(&task.spec), task.checks_end());
-                let checks: Vec<_> = task.health.iter().map(|(check, _)| check.clone()).collect();
-                if !checks.is_empty() {
-                    let rounds = Rounds {
-                        spec,
-                        executor: Arc::clone(&self.context.executor),
-                        clock: self.context.clock.clone(),
-                        events: self.events.clone(),
-                    };
-                    self.context.workers.spawn("marathon-health", async move {
-                        let all = checks.iter().enumerate().map(|(index, check)| rounds.check(index, check));
-                        end.run_until_cancelled(join_all(all)).await;
-                    });
-                }
-            }
+        let state = if progress == Progress::Starting { TaskState::Starting } else { TaskState::Running };
+        task.state = state;
+        if state == TaskState::Running {
+            task.running_since = Some(now);
+            // Such checks are made while a deployment runs, and at no other time.
+            let readiness = definition::readiness_check(&task.spec.app).filter(|_| deployed);
+            task.readiness = readiness.as_ref().map(|_| Readiness::default());
+            let (spec, end) = (Arc::clone(&task.spec), task.checks_end());
+            let checks: Vec<_> = task.health.iter().map(|(check, _)| check.clone()).collect();
+            self.begin_checks(spec, checks, readiness, end);
+        }
+        if let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) {
+            self.announce_task(task, state.name(), "");
+        }
+    }
+
+    fn begin_checks(
+        &self,
+        spec: Arc<TaskSpec>,
+        checks: Vec<HealthCheck>,
+        readiness: Option<ReadinessCheck>,
+        end: CancellationToken,
+    ) {
+        let rounds = || Rounds {
+            spec: Arc::clone(&spec),
+            executor: Arc::clone(&self.context.executor),
+            clock: self.context.clock.clone(),
+            events: self.events.clone(),
+        };
+        if !checks.is_empty() {
+            let (rounds, end) = (rounds(), end.clone());
+            self.context.workers.spawn("marathon-health", async move {
+                let all = checks.iter().enumerate().map(|(index, check)| rounds.check(index, check));
+                end.run_until_cancelled(join_all(all)).await;
+            });
+        }
+        if let Some(check) = readiness {
+            let rounds = rounds();
+            self.context.workers.spawn("marathon-readiness", async move {
+                end.run_until_cancelled(rounds.ask(&check)).await;
+            });
+        }
+    }
+
+    fn asked(&mut self, app: &AppId, position: usize, answer: Option<ReadinessAnswer>) {
+        let Some(task) = self.task(app, position) else { return };
+        let check = definition::readiness_check(&task.spec.app);
+        if let (Some(readiness), Some(check)) = (&mut task.readiness, check) {
+            readiness.ready |= answer.as_ref().is_some_and(|answer| check.ready.contains(&answer.status));
+            readiness.last = answer;
         }
     }
 
     fn checked(&mut self, app: &AppId, position: usize, check: usize, result: Result<(), String>) {
         let (wall, boot) = (self.context.clock.wall(), self.context.clock.boot());
         let Some(task) = self.task(app, position) else { return };
+        let before = (task.is_healthy(), task.is_unhealthy());
         let running_for = task.running_since.map_or(Duration::ZERO, |(_, since)| boot.saturating_sub(since));
-        let Some((check, health)) = task.health.get_mut(check) else { return };
-        if let Some(reason) = health.record(check, result, running_for, wall) {
+        let failed = result.is_err();
+        let Some((definition, health)) = task.health.get_mut(check) else { return };
+        let reason = health.record(definition, result, running_for, wall);
+        let after = (task.is_healthy(), task.is_unhealthy());
+        if let Some(reason) = &reason {
             tracing::info!(task = task.spec.id, reason, "a task is unhealthy and is replaced");
-            task.unhealthy = Some(reason);
+            task.unhealthy = Some(reason.clone());
             task.kill();
+        }
+        let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) else { return };
+        if failed && after.1 {
+            self.announce_failed_check(task, check);
+        }
+        if before != after && (after.0 || after.1) {
+            self.announce_health(task, after.0);
+        }
+        if let Some(reason) = reason {
+            self.announce_unhealthy(task, &reason);
         }
     }
 
@@ -147,8 +220,11 @@ impl Engine {
             }
             (TaskEnd::Failed(message), None) if !told => ("TASK_FAILED", message.clone()),
             (TaskEnd::Finished(message), None) if !told => ("TASK_FINISHED", message.clone()),
-            _ => return,
+            (TaskEnd::Killed(message) | TaskEnd::Failed(message) | TaskEnd::Finished(message), None) => {
+                return self.announce_task(task, "TASK_KILLED", message);
+            }
         };
+        self.announce_task(task, state, &message);
         let timestamp = super::view::time(self.context.clock.wall());
         tracing::info!(task = task.spec.id, state, message, "a task ended");
         let Some(record) = self.state.apps.get_mut(app) else { return };
@@ -184,12 +260,27 @@ impl Rounds {
             self.clock.sleep(check.interval.max(SHORTEST_INTERVAL)).await;
         }
     }
+
+    /// Asks whether the task is ready until it is.
+    async fn ask(&self, check: &ReadinessCheck) {
+        loop {
+            let answer = self.executor.ready(&self.spec, check).await;
+            let ready = answer.as_ref().is_some_and(|answer| check.ready.contains(&answer.status));
+            let what = Happening::Asked(answer);
+            if self.events.send(TaskEvent { task: Arc::clone(&self.spec), what }).await.is_err() || ready {
+                return;
+            }
+            self.clock.sleep(check.interval.max(SHORTEST_INTERVAL)).await;
+        }
+    }
 }
 
 /// A task's id in the form that Marathon 1.8 gives it.
-fn task_id(app: &AppId, uuid: &str) -> String {
-    let app = app.as_str().trim_start_matches('/').replace('/', "_");
-    format!("{app}.instance-{uuid}._app.1")
+fn task_id(id: &AppId, uuid: &str, definition: &App) -> String {
+    let name = id.as_str().trim_start_matches('/').replace('/', "_");
+    // A pod has a task for each container there; here one stands for all.
+    let container = if pod::is_pod(definition) { "pod" } else { "_app" };
+    format!("{name}.instance-{uuid}.{container}.1")
 }
 
 fn failure(task: &Task, state: &str, message: &str, timestamp: &str) -> Value {

@@ -1,43 +1,77 @@
 //! The engine's state as JSON in the shapes of Marathon's API.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Cause, Context, Engine};
+use super::{Cause, Context, Engine, Withheld};
 use crate::marathon_local::health::Health;
-use crate::marathon_local::ports;
-use crate::marathon_local::ports::SERVICE_PORTS;
-use crate::marathon_local::state::{AppRecord, Deployment, StepAction};
+use crate::marathon_local::pod;
+use crate::marathon_local::ports::{self, SERVICE_PORTS};
+use crate::marathon_local::profile::{Profile, ROLE};
+use crate::marathon_local::state::{AppRecord, Deployment, Step, StepAction};
+use crate::marathon_local::stats;
 use crate::marathon_local::task::{Task, TaskState};
-use crate::marathon_local::update::ROLE;
-use crate::model::AppId;
+pub(super) use crate::marathon_local::time;
+use crate::marathon_local::vips::{self, Vip};
+use crate::model::{App, AppId};
 
 /// The Mesos agent that we would be.
 pub(in crate::marathon_local) const AGENT: &str = "local-S0";
 
-/// The version of Marathon whose behaviour this is.
-const MARATHON_VERSION: &str = "1.11.24";
-
-/// What else than the definition an app is answered with. Counts and deployments always are.
+/// What else than the definition an app is answered with. Counts and deployments always are, asked for or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
 pub struct Embed {
     /// Its tasks.
     pub tasks: bool,
     /// The last failure of a task.
     pub last_failure: bool,
+    /// What readiness checks told.
+    pub readiness: bool,
+    /// Statistics of its tasks.
+    pub stats: bool,
 }
 
-impl Embed {
-    /// As an app that was asked for by its id.
-    pub const ALL: Self = Self { tasks: true, last_failure: true };
+/// What of a group is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
+pub struct GroupEmbed {
+    /// The groups in it.
+    pub groups: bool,
+    /// The apps in it.
+    pub apps: bool,
+    /// The pods in it.
+    pub pods: bool,
+    /// And with each app.
+    pub app: Embed,
 }
 
-/// A time as Marathon writes it: UTC with milliseconds.
-pub(super) fn time(time: Timestamp) -> String {
-    format!("{time:.3}")
-}
+/// Why offers are declined, in the order in which it is asked (`NoOfferMatchReason.scala`).
+const REASONS: &[&str] = &[
+    "UnfulfilledRole",
+    "UnfulfilledConstraint",
+    "NoCorrespondingReservationFound",
+    "AgentMaintenance",
+    "InsufficientCpus",
+    "InsufficientMemory",
+    "InsufficientDisk",
+    "InsufficientGpus",
+    "InsufficientPorts",
+    "DeclinedScarceResources",
+];
 
 impl Engine {
+    /// A definition as this version answers it.
+    pub(super) fn definition_json(&self, app: &App) -> Value {
+        let mut app = app.clone();
+        if pod::is_pod(&app) {
+            app.0.remove("versionInfo");
+        }
+        app.into_value()
+    }
+
     pub(super) fn app_json(&self, id: &AppId, record: &AppRecord, embed: Embed) -> Value {
         let tasks = || self.tasks.get(id).into_iter().flatten();
         let running = || tasks().filter(|t| t.state == TaskState::Running);
@@ -51,89 +85,325 @@ impl Engine {
         put("tasksUnhealthy", checked().filter(|t| t.is_unhealthy()).count().into());
         put("deployments", self.locks(id).into_iter().map(|id| json!({"id": id})).collect());
         if embed.tasks {
-            put("tasks", tasks().map(task_json).collect());
+            put("tasks", tasks().map(|task| task_json(task, self.context.profile)).collect());
         }
         if let Some(failure) = record.last_failure.as_ref().filter(|_| embed.last_failure) {
             put("lastTaskFailure", failure.clone());
         }
+        if embed.readiness {
+            put("readinessCheckResults", tasks().filter_map(readiness_json).collect());
+        }
+        if embed.stats {
+            let list: Vec<_> = tasks().collect();
+            put("taskStats", stats::json(&list, &record.app, self.context.clock.wall()));
+        }
         Value::Object(app)
     }
 
-    pub(super) fn tasks_json(&self, app: Option<&AppId>) -> Value {
-        let tasks = self.tasks.iter().filter(|(id, _)| app.is_none_or(|app| app == *id)).flat_map(|(_, t)| t);
-        json!({"tasks": tasks.map(task_json).collect::<Vec<_>>()})
+    /// Tasks of apps, of an app or those below a group, in some states or in all.
+    pub(super) fn tasks_json(&self, of: Option<&str>, states: &[String]) -> Value {
+        let apps = self.tasks.iter().filter(|(id, _)| {
+            let is_app = self.state.apps.get(*id).is_some_and(|record| !pod::is_pod(&record.app));
+            is_app
+                && !self.context.faults.hides(id)
+                && of.is_none_or(|of| id.as_str() == of || id.is_below(of))
+        });
+        let state = |task: &&Task| states.is_empty() || states.iter().any(|s| s == state_word(task.state));
+        let tasks = apps.flat_map(|(_, tasks)| tasks).filter(state);
+        json!({"tasks": tasks.map(|task| task_json(task, self.context.profile)).collect::<Vec<_>>()})
+    }
+
+    /// A line for each service port of each app, with the places where it is served (until 1.9).
+    pub(super) fn tasks_text(&self, of: Option<&AppId>) -> String {
+        let mut text = String::new();
+        for (id, record) in self.visible_apps().filter(|(id, _)| of.is_none_or(|of| of == *id)) {
+            let name = id.as_str().trim_start_matches('/').replace('/', "_");
+            let running =
+                || self.tasks.get(id).into_iter().flatten().filter(|t| t.state == TaskState::Running);
+            let service_ports = ports::numbers(&record.app);
+            for (index, service_port) in service_ports.iter().enumerate() {
+                let places =
+                    running().filter_map(|task| Some((task.spec.host, *task.spec.ports.get(index)?)));
+                let places: Vec<_> = places.map(|(host, port)| format!("{host}:{port}")).collect();
+                text.push_str(&format!("{name}\t{service_port}\t{}\t\n", places.join("\t")));
+            }
+            if service_ports.is_empty() {
+                let hosts: Vec<_> = running().map(|task| task.spec.host.to_string()).collect();
+                text.push_str(&format!("{name}\t \t{}\t\n", hosts.join("\t")));
+            }
+        }
+        text
     }
 
     pub(super) fn deployments_json(&self) -> Value {
-        self.state.deployments.iter().map(deployment_json).collect()
+        let shown = |deployment: &&Deployment| {
+            let hidden = deployment.originals.keys().all(|id| self.context.faults.hides(id));
+            self.is_visible(deployment) && !(hidden && !deployment.originals.is_empty())
+        };
+        self.state
+            .deployments
+            .iter()
+            .filter(shown)
+            .map(|deployment| self.deployment_json(deployment))
+            .collect()
     }
 
-    pub(super) fn queue_json(&self) -> Value {
-        let now = self.context.clock.boot();
-        let items = self.withheld.iter().filter_map(|(id, withheld)| {
-            let left = self.delays.left(id, now);
-            let (reason, declined) = match withheld.cause {
-                Cause::Backoff => ("InsufficientPorts", 0),
-                Cause::Ports => ("InsufficientPorts", 1),
-                Cause::Room => ("InsufficientCpus", 1),
-            };
-            Some(json!({
-                "app": self.state.apps.get(id)?.app,
+    fn deployment_json(&self, deployment: &Deployment) -> Value {
+        let current = deployment.current_actions().iter().map(|action| {
+            let mut json = action_json(action);
+            let tasks = self.tasks.get(&action.app).into_iter().flatten();
+            json["readinessCheckResults"] = tasks.filter_map(readiness_json).collect();
+            json
+        });
+        json!({
+            "id": deployment.id,
+            "version": deployment.version,
+            "affectedApps": deployment.affected(false),
+            "affectedPods": deployment.affected(true),
+            "steps": deployment.steps.iter().map(step_json).collect::<Vec<_>>(),
+            "currentActions": current.collect::<Vec<_>>(),
+            "currentStep": deployment.current + 1,
+            "totalSteps": deployment.steps.len(),
+        })
+    }
+
+    pub(super) fn queue_json(&self, with_offers: bool) -> Value {
+        let items = self.withheld.iter().filter(|(id, _)| !self.context.faults.hides(id));
+        let items = items.filter_map(|(id, withheld)| {
+            let record = self.state.apps.get(id)?;
+            let left = self.delays.left(id, self.context.clock.boot());
+            let key = if pod::is_pod(&record.app) { "pod" } else { "app" };
+            let mut item = json!({
+                key: self.definition_json(&record.app),
                 "count": withheld.count,
                 "delay": {"timeLeftSeconds": left.as_secs(), "overdue": left.is_zero()},
                 "since": time(withheld.since),
-                "role": ROLE,
-                "processedOffersSummary": {
-                    "processedOffersCount": declined,
-                    "unusedOffersCount": declined,
-                    "rejectSummaryLastOffers":
-                        [{"reason": reason, "declined": declined, "processed": declined}],
-                },
-            }))
+                "processedOffersSummary": offers_json(withheld),
+            });
+            if self.context.profile.has_roles() {
+                item["role"] = record.app.get("role").cloned().unwrap_or_else(|| ROLE.into());
+            }
+            if with_offers {
+                item["lastUnusedOffers"] = self.unused_offers(withheld);
+            }
+            Some(item)
         });
         json!({"queue": items.collect::<Vec<_>>()})
     }
 
+    /// The last offer that did not fit, in the shape of a real one.
+    fn unused_offers(&self, withheld: &Withheld) -> Value {
+        let (Some(reason), Some(at)) = (withheld.cause.reason(), withheld.last_declined) else {
+            return json!([]);
+        };
+        json!([{
+            "offer": {"id": format!("{AGENT}-O{}", withheld.declined), "hostname": self.context.host.to_string(),
+                "agentId": AGENT, "resources": [], "attributes": []},
+            "reason": [reason],
+            "timestamp": time(at),
+        }])
+    }
+
     pub(super) fn info_json(&self) -> Value {
-        let Context { address, .. } = &self.context;
-        json!({
+        let Context { address, profile, secrets, .. } = &self.context;
+        let mut info = json!({
             "name": "marathon",
-            "version": MARATHON_VERSION,
+            "version": profile.version(),
             "buildref": "dcos-registry-local",
             "elected": true,
             "leader": address.to_string(),
             "frameworkId": self.state.framework_id,
             "marathon_config": {
-                "features": [],
+                "checkpoint": true,
+                "executor": "//cmd",
+                "failover_timeout": 604_800,
+                "features": if *secrets { json!(["secrets"]) } else { json!([]) },
                 "framework_name": "marathon",
+                "ha": true,
                 "hostname": address.ip().to_string(),
-                "http_port": address.port(),
+                "launch_token": 100,
+                "launch_token_refresh_interval": 30_000,
+                "leader_proxy_connection_timeout_ms": 5_000,
+                "leader_proxy_read_timeout_ms": 10_000,
                 "local_port_min": SERVICE_PORTS.start,
                 "local_port_max": SERVICE_PORTS.end,
+                "master": "local",
+                "max_instances_per_offer": 100,
+                "mesos_bridge_name": "mesos-bridge",
+                "mesos_leader_ui_url": null,
                 "mesos_role": ROLE,
+                "mesos_user": "root",
+                "min_revive_offers_interval": 5_000,
+                "offer_matching_timeout": 3_000,
+                "reconciliation_initial_delay": 15_000,
+                "reconciliation_interval": 600_000,
+                "scale_apps_initial_delay": 15_000,
+                "scale_apps_interval": 300_000,
+                "store_cache": true,
+                "task_launch_confirm_timeout": 300_000,
+                "task_launch_timeout": 300_000,
+                "task_lost_expunge_initial_delay": 300_000,
+                "task_lost_expunge_interval": 30_000,
+                "task_reservation_timeout": 20_000,
+                "webui_url": null,
             },
-            "zookeeper_config": {},
-            "http_config": {"http_port": address.port()},
+            "zookeeper_config": {"zk": "local", "zk_max_versions": 25, "zk_session_timeout": 10_000,
+                "zk_timeout": 10_000},
+            "http_config": {"http_port": address.port(), "https_port": 8443},
+        });
+        if profile.has_roles() {
+            info["marathon_config"]["new_group_enforce_role"] = "off".into();
+        }
+        info
+    }
+
+    /// Numbers in the shape of Marathon's; only those that there is something behind.
+    pub(super) fn metrics_json(&self) -> Value {
+        let gauge = |value: usize| json!({"value": value});
+        let tasks = |state: TaskState| self.tasks.values().flatten().filter(|t| t.state == state).count();
+        let pods = self.state.apps.values().filter(|record| pod::is_pod(&record.app)).count();
+        json!({
+            "version": "4.0.0",
+            "gauges": {
+                "marathon.apps.active.gauge": gauge(self.state.apps.len() - pods),
+                "marathon.deployments.active.gauge": gauge(self.state.deployments.len()),
+                "marathon.groups.active.gauge": gauge(self.state.groups.len() + 1),
+                "marathon.instances.running.gauge": gauge(tasks(TaskState::Running)),
+                "marathon.instances.staged.gauge": gauge(tasks(TaskState::Staging)),
+                "marathon.pods.active.gauge": gauge(pods),
+            },
+            "counters": {},
+            "histograms": {},
+            "meters": {},
+            "timers": {},
         })
+    }
+
+    pub(super) fn announced_vips(&self) -> Vec<Vip> {
+        let all = self.state.apps.iter().filter(|(_, record)| !pod::is_pod(&record.app));
+        let vips = all.flat_map(|(id, record)| {
+            vips::announced(&record.app).into_iter().map(move |(port, address)| Vip {
+                address,
+                app: id.to_string(),
+                port,
+                backends: self.backends(id, port),
+            })
+        });
+        vips.collect()
+    }
+
+    /// Where a port of an app is served: by tasks that run, and are healthy as far as that is known.
+    fn backends(&self, id: &AppId, port: usize) -> Vec<String> {
+        let tasks = self.tasks.get(id).into_iter().flatten();
+        let serving = tasks.filter(|task| task.state == TaskState::Running && !task.is_unhealthy());
+        let ports = serving.filter_map(|task| Some((task.spec.host, *task.spec.ports.get(port)?)));
+        ports.map(|(host, port)| std::net::SocketAddr::new(host, port).to_string()).collect()
     }
 }
 
-fn task_json(task: &Task) -> Value {
+impl Cause {
+    /// Why offers do not fit; none while none are looked at.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Backoff => None,
+            Self::Ports => Some("InsufficientPorts"),
+            Self::Room => Some("InsufficientCpus"),
+            Self::Offers(reason) => Some(reason),
+        }
+    }
+}
+
+fn offers_json(withheld: &Withheld) -> Value {
+    let reason = withheld.cause.reason();
+    // All offers are of one agent, so that the last one of each is one.
+    let funnel = |declined: u64| {
+        let mut processed = declined;
+        let steps = REASONS.iter().map(|step| {
+            let here = if Some(*step) == reason { processed } else { 0 };
+            let json = json!({"reason": step, "declined": here, "processed": processed});
+            processed -= here;
+            json
+        });
+        steps.collect::<Vec<_>>()
+    };
+    let mut json = json!({
+        "processedOffersCount": withheld.declined,
+        "unusedOffersCount": withheld.declined,
+        "rejectSummaryLastOffers": funnel(withheld.declined.min(1)),
+        "rejectSummaryLaunchAttempt": funnel(withheld.declined),
+    });
+    if let Some(at) = withheld.last_declined {
+        json["lastUnusedOfferAt"] = time(at).into();
+    }
+    json
+}
+
+/// The light form of a plan, as events carry it.
+pub(super) fn plan_json(id: &str, version: &str, steps: &[Step]) -> Value {
+    json!({"id": id, "steps": steps.iter().map(step_json).collect::<Vec<_>>(), "version": version})
+}
+
+pub(super) fn step_json(step: &Step) -> Value {
+    json!({"actions": step.actions.iter().map(action_json).collect::<Vec<_>>()})
+}
+
+pub(super) fn action_json(action: &StepAction) -> Value {
+    let key = if action.pod { "pod" } else { "app" };
+    json!({"action": action.action, key: action.app})
+}
+
+pub(super) fn protocol(host: IpAddr) -> &'static str {
+    if host.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// What the parameter `status` of the list of tasks calls a state.
+fn state_word(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Running => "running",
+        TaskState::Staging => "staging",
+        _ => "",
+    }
+}
+
+fn readiness_json(task: &Task) -> Option<Value> {
+    let readiness = task.readiness.as_ref()?;
+    let check = crate::marathon_local::definition::readiness_check(&task.spec.app)?;
+    let mut json = json!({"name": check.name, "taskId": task.spec.id, "ready": readiness.ready});
+    if let Some(answer) = readiness.last.as_ref().filter(|_| check.keeps_response) {
+        json["lastResponse"] =
+            json!({"status": answer.status, "contentType": answer.content_type, "body": answer.body});
+    }
+    Some(json)
+}
+
+/// An instance as the API of pods answers it when it was killed (`types/instance.raml`).
+pub(super) fn instance_json(task: &Task) -> Value {
+    json!({
+        "instanceId": {"idString": task.instance()},
+        "state": {"condition": {"str": task.state.name()}, "since": time(task.staged_at), "goal": "Running"},
+        "agentInfo": {"host": task.spec.host.to_string(), "agentId": AGENT, "attributes": []},
+        "runSpecVersion": task.spec.app.version(),
+    })
+}
+
+pub(super) fn task_json(task: &Task, profile: Profile) -> Value {
     let spec = &task.spec;
     let mut json = json!({
         "id": spec.id,
         "appId": spec.app_id,
         "host": spec.host.to_string(),
-        "ipAddresses": [{"ipAddress": spec.host.to_string(), "protocol": if spec.host.is_ipv4() { "IPv4" } else { "IPv6" }}],
+        "ipAddresses": [{"ipAddress": spec.host.to_string(), "protocol": protocol(spec.host)}],
         "ports": spec.ports,
         "servicePorts": ports::numbers(&spec.app),
         "slaveId": AGENT,
         "stagedAt": time(task.staged_at),
         "state": task.state.name(),
         "version": spec.app.version(),
-        "role": ROLE,
         "localVolumes": [],
     });
+    if profile.has_roles() {
+        json["role"] = spec.app.get("role").cloned().unwrap_or_else(|| ROLE.into());
+    }
     if let Some((since, _)) = task.running_since {
         json["startedAt"] = Value::from(time(since));
     }
@@ -147,8 +417,6 @@ fn task_json(task: &Task) -> Value {
 
 fn health_json(task: &Task, health: &Health) -> Value {
     let when = |at: Option<Timestamp>| at.map_or(Value::Null, |at| time(at).into());
-    // The instance is what stands before the container's name in a task's id.
-    let instance = task.spec.id.split("._app").next().unwrap_or_default();
     json!({
         "alive": health.alive(),
         "consecutiveFailures": health.consecutive_failures,
@@ -157,32 +425,6 @@ fn health_json(task: &Task, health: &Health) -> Value {
         "lastFailure": when(health.last_failure.as_ref().map(|(at, _)| *at)),
         "lastFailureCause": health.last_failure.as_ref().map(|(_, cause)| cause),
         "taskId": task.spec.id,
-        "instanceId": instance,
+        "instanceId": task.instance(),
     })
-}
-
-fn deployment_json(deployment: &Deployment) -> Value {
-    let action = |a: &StepAction| json!({"action": a.action, "app": a.app});
-    let current = deployment
-        .current_actions()
-        .iter()
-        .map(|a| json!({"action": a.action, "app": a.app, "readinessCheckResults": []}));
-    json!({
-        "id": deployment.id,
-        "version": deployment.version,
-        "affectedApps": deployment.originals.keys().collect::<Vec<_>>(),
-        "affectedPods": [],
-        "steps": deployment.steps.iter()
-            .map(|s| json!({"actions": s.actions.iter().map(action).collect::<Vec<_>>()}))
-            .collect::<Vec<_>>(),
-        "currentActions": current.collect::<Vec<_>>(),
-        "currentStep": deployment.current + 1,
-        "totalSteps": deployment.steps.len(),
-    })
-}
-
-/// Whether a definition's command contains the text, whatever the case.
-pub(super) fn runs(record: &AppRecord, text: &str) -> bool {
-    let command = record.app.get("cmd").and_then(Value::as_str).unwrap_or_default();
-    command.to_lowercase().contains(&text.to_lowercase())
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::secrets::Secrets;
 use crate::marathon_local::definition;
 use crate::marathon_local::executor::TaskSpec;
 use crate::model::App;
@@ -21,20 +22,23 @@ const LONGEST_LABEL: usize = 512;
 /// All variables of a task. The app's own come last and win, but for those that name task and sandbox.
 ///
 /// # Errors
-/// A variable whose value is a secret: there is no secret store here.
-pub fn of(task: &TaskSpec, sandbox: &Path) -> Result<BTreeMap<String, String>, String> {
+/// A variable whose value is a secret that cannot be had.
+pub fn of(task: &TaskSpec, sandbox: &Path, secrets: &Secrets) -> Result<BTreeMap<String, String>, String> {
     let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
     env.insert("HOST".to_owned(), task.host.to_string());
     env.extend(ports(task));
     env.extend(context(&task.app));
     env.extend(labels(&task.app));
     for (name, value) in task.app.get("env").and_then(Value::as_object).into_iter().flatten() {
-        let Some(value) = value.as_str() else {
-            return Err(format!(
-                "the environment variable {name} is a secret, and the local Marathon has no secret store"
-            ));
+        let secret = value.get("secret").and_then(Value::as_str);
+        let value = match (value.as_str(), secret) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(secret)) => secrets
+                .of(&task.app, secret)
+                .map_err(|reason| format!("the environment variable {name} is a secret: {reason}"))?,
+            (None, None) => continue,
         };
-        env.insert(name.clone(), value.to_owned());
+        env.insert(name.clone(), value);
     }
     let sandbox = sandbox.display().to_string();
     env.extend([("MESOS_TASK_ID".to_owned(), task.id.clone()), ("MESOS_SANDBOX".to_owned(), sandbox)]);
@@ -121,7 +125,7 @@ mod tests {
             host: [127, 0, 0, 1].into(),
             ports: vec![31_000, 31_001],
         };
-        of(&task, Path::new("/s"))
+        of(&task, Path::new("/s"), &Secrets::new(None))
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn base_name(uri: &str) -> Option<PathBuf> {
 }
 
 /// Whether a relative path cannot leave the directory that it starts in.
-fn is_inside(path: &Path) -> bool {
+pub fn is_inside(path: &Path) -> bool {
     let plain = |c: Component<'_>| matches!(c, Component::Normal(_));
     path.components().next().is_some() && path.components().all(plain)
 }

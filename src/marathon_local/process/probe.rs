@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use super::agent::{Supervised, shell};
 use super::environment;
+use super::secrets::Secrets;
 use crate::clock::Clock;
-use crate::marathon_local::definition::{CheckedPort, HealthCheck, Probe};
-use crate::marathon_local::executor::TaskSpec;
+use crate::marathon_local::definition::{CheckedPort, HealthCheck, Probe, ReadinessCheck};
+use crate::marathon_local::executor::{ReadinessAnswer, TaskSpec};
 use crate::marathon_local::supervisor::{Order, Report};
+
+/// How much of the answer to a readiness check is kept.
+const LONGEST_ANSWER: usize = 16 * 1024;
 
 /// Does health checks. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +21,7 @@ pub struct Prober {
     http: reqwest::Client,
     clock: Clock,
     agent: PathBuf,
+    secrets: Secrets,
 }
 
 impl Prober {
@@ -24,7 +29,7 @@ impl Prober {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(clock: Clock, agent: PathBuf) -> Result<Self, reqwest::Error> {
+    pub fn new(clock: Clock, agent: PathBuf, secrets: Secrets) -> Result<Self, reqwest::Error> {
         // As Mesos does: certificates are not verified, redirects not followed, nothing is kept open
         // between checks, so that each one proves that the task accepts connections.
         let http = reqwest::Client::builder()
@@ -33,7 +38,7 @@ impl Prober {
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .build()?;
-        Ok(Self { http, clock, agent })
+        Ok(Self { http, clock, agent, secrets })
     }
 
     /// One check, within its time limit.
@@ -53,6 +58,28 @@ impl Prober {
         self.clock.timeout(limit, probed).await.unwrap_or_else(|late| Err(late.to_string()))
     }
 
+    /// Asks whether a task is ready, within the check's time limit; none where it does not answer.
+    pub async fn ready(&self, task: &TaskSpec, check: &ReadinessCheck) -> Option<ReadinessAnswer> {
+        let asked = async {
+            let address = address(task, CheckedPort::Index(check.port)).ok()?;
+            let scheme = if check.tls { "https" } else { "http" };
+            let url = format!("{scheme}://{address}/{}", check.path.trim_start_matches('/'));
+            let mut response = self.http.get(url).send().await.ok()?;
+            let status = response.status().as_u16();
+            let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
+            let content_type = kind.and_then(|k| k.to_str().ok()).unwrap_or_default().to_owned();
+            let mut body = Vec::new();
+            while body.len() < LONGEST_ANSWER
+                && let Ok(Some(piece)) = response.chunk().await
+            {
+                body.extend_from_slice(&piece);
+            }
+            body.truncate(LONGEST_ANSWER);
+            Some(ReadinessAnswer { status, content_type, body: String::from_utf8_lossy(&body).into_owned() })
+        };
+        self.clock.timeout(check.timeout.max(Duration::from_millis(1)), asked).await.ok().flatten()
+    }
+
     async fn http(&self, address: SocketAddr, tls: bool, path: &str) -> Result<(), String> {
         let scheme = if tls { "https" } else { "http" };
         let url = format!("{scheme}://{address}/{}", path.trim_start_matches('/'));
@@ -66,7 +93,7 @@ impl Prober {
     }
 
     async fn command(&self, task: &TaskSpec, command: &str, sandbox: &Path) -> Result<(), String> {
-        let env = environment::of(task, sandbox)?;
+        let env = environment::of(task, sandbox, &self.secrets)?;
         let order = Order { argv: shell(command), env, directory: sandbox.to_owned(), keep_output: false };
         let mut supervised = Supervised::start(&self.agent, order).await?;
         loop {

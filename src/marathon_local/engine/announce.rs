@@ -1,0 +1,179 @@
+//! What the engine tells the event stream (`core/event/Events.scala` of mesosphere/marathon).
+
+use serde_json::{Value, json};
+
+use super::{Engine, view};
+use crate::marathon_local::pod;
+use crate::marathon_local::refusal::Refusal;
+use crate::marathon_local::state::{Deployment, Step};
+use crate::marathon_local::task::Task;
+use crate::model::{App, AppId};
+
+impl Engine {
+    fn publish(&self, kind: &'static str, fields: Value) {
+        self.context.events.publish(kind, fields);
+    }
+
+    pub(super) fn announce_group_change(&self, version: &str) {
+        self.publish("group_change_success", json!({"groupId": "/", "version": version}));
+    }
+
+    /// An update that a deployment in the way, or the number of them, forbids. It has a plan all the same.
+    pub(super) fn announce_refused(&self, id: &str, steps: &[Step], refusal: &Refusal) {
+        let version = super::view::time(self.context.clock.wall());
+        let reason = refusal.to_string();
+        let plan = view::plan_json(id, &version, steps);
+        self.publish("deployment_failed", json!({"id": id, "plan": plan, "reason": reason}));
+        self.publish("group_change_failed", json!({"groupId": "/", "version": version, "reason": reason}));
+    }
+
+    pub(super) fn announce_step(&self, deployment: &Deployment) {
+        self.publish("deployment_info", step(deployment));
+    }
+
+    pub(super) fn announce_step_done(&self, deployment: &Deployment) {
+        self.publish("deployment_step_success", step(deployment));
+    }
+
+    pub(super) fn announce_success(&self, deployment: &Deployment) {
+        let plan = view::plan_json(&deployment.id, &deployment.version, &deployment.steps);
+        self.publish("deployment_success", json!({"id": deployment.id, "plan": plan}));
+    }
+
+    pub(super) fn announce_cancelled(&self, deployment: &Deployment) {
+        let plan = view::plan_json(&deployment.id, &deployment.version, &deployment.steps);
+        let reason = "The upgrade has been cancelled";
+        self.publish("deployment_step_failure", step(deployment));
+        self.publish("deployment_failed", json!({"id": deployment.id, "plan": plan, "reason": reason}));
+    }
+
+    pub(super) fn announce_gone(&self, app: &AppId) {
+        self.publish("app_terminated_event", json!({"appId": app}));
+    }
+
+    /// Somebody wrote a definition.
+    pub(super) fn announce_write(&self, id: &AppId, pods: Option<&'static str>) {
+        let client = self.context.host.to_string();
+        match (pods, self.state.apps.get(id)) {
+            (Some(kind), _) => {
+                self.publish(kind, json!({"clientIp": client, "uri": format!("/v2/pods{id}")}));
+            }
+            (None, Some(record)) => {
+                let uri = format!("/v2/apps{id}");
+                let app = json!({"clientIp": client, "uri": uri, "appDefinition": record.app});
+                self.publish("api_post_event", app);
+            }
+            (None, None) => {}
+        }
+    }
+
+    pub(super) fn announce_checks_added(&self, id: &AppId) {
+        let Some(record) = self.state.apps.get(id).filter(|record| !pod::is_pod(&record.app)) else { return };
+        let checks = record.app.get("healthChecks").and_then(Value::as_array);
+        for check in checks.into_iter().flatten() {
+            let fields = json!({"appId": id, "version": record.app.version(), "healthCheck": check});
+            self.publish("add_health_check_event", fields);
+        }
+    }
+
+    pub(super) fn announce_checks_removed(&self, id: &AppId, app: Option<&App>) {
+        let checks = app.and_then(|app| app.get("healthChecks")).and_then(Value::as_array);
+        for _ in checks.into_iter().flatten() {
+            self.publish("remove_health_check_event", json!({"appId": id}));
+        }
+    }
+
+    /// A task came to another state.
+    pub(super) fn announce_task(&self, task: &Task, state: &str, message: &str) {
+        let spec = &task.spec;
+        self.publish(
+            "status_update_event",
+            json!({
+                "slaveId": view::AGENT,
+                "taskId": spec.id,
+                "taskStatus": state,
+                "message": message,
+                "appId": spec.app_id,
+                "host": spec.host.to_string(),
+                "ipAddresses": [{"ipAddress": spec.host.to_string(), "protocol": view::protocol(spec.host)}],
+                "ports": spec.ports,
+                "version": spec.app.version(),
+            }),
+        );
+        self.publish(
+            "instance_changed_event",
+            json!({
+                "instanceId": task.instance(),
+                "condition": condition(state),
+                "runSpecId": spec.app_id,
+                "agentId": view::AGENT,
+                "host": spec.host.to_string(),
+                "runSpecVersion": spec.app.version(),
+            }),
+        );
+    }
+
+    /// A task was given up before its end was heard of, and now it was.
+    pub(super) fn announce_unknown(&self, instance: &str, app: &AppId) {
+        self.publish(
+            "unknown_instance_terminated_event",
+            json!({"instanceId": instance, "runSpecId": app, "condition": "Killed"}),
+        );
+    }
+
+    /// The results of a health check say something else than before.
+    pub(super) fn announce_health(&self, task: &Task, alive: bool) {
+        let (app, version, instance) = (&task.spec.app_id, task.spec.app.version(), task.instance());
+        self.publish(
+            "health_status_changed_event",
+            json!({"appId": app, "instanceId": instance, "version": version, "alive": alive}),
+        );
+        self.publish(
+            "instance_health_changed_event",
+            json!({"instanceId": instance, "runSpecId": app, "healthy": alive, "runSpecVersion": version}),
+        );
+    }
+
+    pub(super) fn announce_failed_check(&self, task: &Task, check: usize) {
+        let definition = task.spec.app.get("healthChecks").and_then(|checks| checks.get(check));
+        self.publish(
+            "failed_health_check_event",
+            json!({"appId": task.spec.app_id, "taskId": task.instance(), "healthCheck": definition}),
+        );
+    }
+
+    pub(super) fn announce_unhealthy(&self, task: &Task, reason: &str) {
+        self.publish(
+            "unhealthy_instance_kill_event",
+            json!({
+                "appId": task.spec.app_id,
+                "taskId": task.spec.id,
+                "instanceId": task.instance(),
+                "version": task.spec.app.version(),
+                "reason": reason,
+                "host": task.spec.host.to_string(),
+                "slaveId": view::AGENT,
+            }),
+        );
+    }
+}
+
+fn step(deployment: &Deployment) -> Value {
+    let plan = view::plan_json(&deployment.id, &deployment.version, &deployment.steps);
+    let actions: Vec<_> = deployment.current_actions().iter().map(view::action_json).collect();
+    json!({"plan": plan, "currentStep": {"actions": actions}})
+}
+
+/// A Mesos state as a condition of Marathon.
+fn condition(state: &str) -> &'static str {
+    match state {
+        "TASK_STAGING" => "Staging",
+        "TASK_STARTING" => "Starting",
+        "TASK_RUNNING" => "Running",
+        "TASK_KILLING" => "Killing",
+        "TASK_KILLED" => "Killed",
+        "TASK_FINISHED" => "Finished",
+        "TASK_UNREACHABLE" => "Unreachable",
+        _ => "Failed",
+    }
+}
