@@ -4,13 +4,27 @@
 
 #[path = "marathon_local/command.rs"]
 mod command;
+#[path = "marathon_local/events.rs"]
+mod events;
+#[path = "marathon_local/faults.rs"]
+mod faults;
+#[path = "marathon_local/groups.rs"]
+mod groups;
 #[path = "marathon_local/harness.rs"]
 mod harness;
 #[path = "marathon_local/lifecycle.rs"]
 mod lifecycle;
+#[path = "marathon_local/mounts.rs"]
+mod mounts;
+#[path = "marathon_local/pods.rs"]
+mod pods;
 #[path = "marathon_local/processes.rs"]
 mod processes;
 #[path = "marathon_local/refusals.rs"]
 mod refusals;
+#[path = "marathon_local/simulated.rs"]
+mod simulated;
+#[path = "marathon_local/surface.rs"]
+mod surface;
 #[path = "marathon_local/updates.rs"]
 mod updates;

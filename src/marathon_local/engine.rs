@@ -38,7 +38,7 @@ use super::state::{ActionKind, State, StepAction};
 use super::store::{self, Store};
 use super::task::Task;
 use crate::clock::{Clock, Entropy};
-use crate::model::AppId;
+use crate::model::{App, AppId};
 use crate::workers::Workers;
 
 pub use requests::{Answer, Embed, GroupEmbed, Kill, Request, Selection};
@@ -237,8 +237,17 @@ impl Engine {
         let record = self.state.apps.get(app);
         let changed = record.map(super::state::AppRecord::last_config_change).unwrap_or_default();
         let tasks: Vec<_> = self.tasks.get(app).into_iter().flatten().map(|t| t.view(changed)).collect();
-        let goal = record.map(|r| Goal::of(&r.app)).unwrap_or_default();
+        let goal = match self.before_its_turn(app) {
+            Some(original) => original.map(Goal::of).unwrap_or_default(),
+            None => record.map(|r| Goal::of(&r.app)).unwrap_or_default(),
+        };
         decide::decide(self.phase(app), &goal, &tasks)
+    }
+
+    /// The definition that holds for an app until a deployment comes to it; nothing where it is new.
+    fn before_its_turn(&self, app: &AppId) -> Option<Option<&App>> {
+        let deployment = self.state.deployments.iter().find(|d| d.is_waiting(app))?;
+        Some(deployment.originals.get(app).and_then(Option::as_ref))
     }
 
     fn phase(&self, app: &AppId) -> Phase {
@@ -263,13 +272,7 @@ impl Engine {
         if tasks.is_empty() {
             self.tasks.remove(app);
         }
-        // A new app begins with nothing: its launches belong to the next step.
-        let starting = self
-            .state
-            .deployments
-            .iter()
-            .any(|d| d.current_action(app) == Some(ActionKind::StartApplication));
-        self.launch(app, if starting { 0 } else { decision.launch });
+        self.launch(app, decision.launch);
     }
 
     fn advance_deployments(&mut self) {

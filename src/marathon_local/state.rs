@@ -232,6 +232,14 @@ impl Deployment {
         self.current_actions().iter().find(|a| a.app == *app).map(|a| a.action)
     }
 
+    /// Whether the app's turn is still to come: until then it is as it was before.
+    pub fn is_waiting(&self, app: &AppId) -> bool {
+        let later = self.steps.iter().skip(self.current + 1).flat_map(|step| &step.actions);
+        let acts = |action: &StepAction| action.app == *app && action.action != ActionKind::StartApplication;
+        self.current_action(app).is_none_or(|now| now == ActionKind::StartApplication)
+            && later.into_iter().any(acts)
+    }
+
     /// The actions of the current step.
     pub fn current_actions(&self) -> &[StepAction] {
         self.steps.get(self.current).map_or(&[], |step| &step.actions)

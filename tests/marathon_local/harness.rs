@@ -38,6 +38,25 @@ impl Local {
 
     pub async fn start_in(dir: Arc<TempDir>) -> Self {
         let marathon = start_at(dir.path(), "127.0.0.1:0").await.unwrap();
+        Self::with(marathon, dir)
+    }
+
+    /// One whose tasks are simulated and in which things can be made to go wrong.
+    pub async fn simulated(profile: Profile) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let config = LocalConfig { profile, tasks: Tasks::Simulated, faults: Some(1), ..config(dir.path()) };
+        Self::with(MarathonLocal::start(config).await.unwrap(), dir)
+    }
+
+    /// One with a directory of secrets beside its own and with switches for faults.
+    pub async fn with_secrets(dir: Arc<TempDir>) -> Self {
+        let secrets = Some(dir.path().join("secrets"));
+        let tasks = Tasks::Processes { agent: AGENT.into(), secrets };
+        let config = LocalConfig { tasks, faults: Some(1), ..config(dir.path()) };
+        Self::with(MarathonLocal::start(config).await.unwrap(), dir)
+    }
+
+    fn with(marathon: MarathonLocal, dir: Arc<TempDir>) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { marathon, clock: Clock::system(), dir, http }
     }
@@ -65,6 +84,20 @@ impl Local {
         self.send("GET", path, "").await
     }
 
+    /// Status and text of an answer to somebody who accepts one kind only.
+    pub async fn text(&self, path: &str, accept: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.marathon.address());
+        let response = self.http.get(url).header("accept", accept).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The status of a listing with a token of DC/OS.
+    pub async fn with_token(&self, token: &str) -> u16 {
+        let url = format!("http://{}/v2/apps", self.marathon.address());
+        let request = self.http.get(url).header("authorization", format!("token={token}"));
+        request.send().await.unwrap().status().as_u16()
+    }
+
     /// Sends a JSON body; the status must be the expected one.
     pub async fn expect(&self, status: u16, method: &str, path: &str, body: &Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -75,6 +108,30 @@ impl Local {
 
     pub async fn app(&self, id: &str) -> Value {
         self.get(&format!("/v2/apps{id}")).await.body["app"].clone()
+    }
+
+    /// Turns a fault on.
+    pub async fn fault(&self, fault: Value) -> Value {
+        self.expect(201, "POST", "/local/faults", &fault).await
+    }
+
+    /// Turns all faults off.
+    pub async fn no_faults(&self) {
+        self.expect(204, "DELETE", "/local/faults", &Value::Null).await;
+    }
+
+    /// Sets what becomes of the tasks of an app or a group.
+    pub async fn outcome(&self, app: &str, outcome: Value) {
+        self.expect(204, "PUT", &format!("/local/outcomes{app}"), &outcome).await;
+    }
+
+    /// Waits until there are no deployments.
+    pub async fn calm(&self) {
+        self.wait("the end of all deployments", async || {
+            let deployments = self.get("/v2/deployments").await.body;
+            if deployments == Value::Array(Vec::new()) { Ok(()) } else { Err(deployments.to_string()) }
+        })
+        .await;
     }
 
     /// Creates an app and waits for the end of its deployment.
@@ -123,17 +180,20 @@ impl Local {
 }
 
 pub async fn start_at(dir: &Path, listen: &str) -> Result<MarathonLocal, LocalError> {
-    let config = LocalConfig {
+    MarathonLocal::start(LocalConfig { listen: listen.parse().unwrap(), ..config(dir) }).await
+}
+
+fn config(dir: &Path) -> LocalConfig {
+    LocalConfig {
         dir: dir.join("marathon"),
-        listen: listen.parse().unwrap(),
+        listen: ([127, 0, 0, 1], 0).into(),
         profile: Profile::default(),
         tasks: Tasks::Processes { agent: AGENT.into(), secrets: None },
         faults: None,
         clock: Clock::system(),
         entropy: Entropy::system(),
         workers: Workers::new(),
-    };
-    MarathonLocal::start(config).await
+    }
 }
 
 pub async fn wait<T, F: Future<Output = Result<T, String>>>(

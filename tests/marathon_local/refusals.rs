@@ -52,11 +52,58 @@ async fn refusals_are_those_of_marathon() {
         ),
         (
             "GET",
-            "/v2/apps?label=a%3D%3Db",
+            "/v2/apps?label=a%20b",
             "",
             422,
-            json!({"message": "The local Marathon does not know label selectors"}),
+            json!({"message": "Can not parse label selector a b. Reason: 'in' or 'notin' expected but \"b\" found"}),
         ),
+        ("GET", "/v2/groups/missing", "", 404, json!({"message": "Group '/missing' does not exist"})),
+        (
+            "GET",
+            "/v2/groups/missing/versions",
+            "",
+            404,
+            json!({"message": "Group '/missing' does not exist"}),
+        ),
+        ("DELETE", "/v2/groups/missing", "", 404, json!({"message": "Group '/missing' does not exist"})),
+        ("GET", "/v2/apps/missing/*", "", 404, json!({"message": "Group '/missing' does not exist"})),
+        ("GET", "/v2/pods/missing", "", 404, json!({"message": "Pod '/missing' does not exist"})),
+        ("GET", "/v2/pods/missing::status", "", 404, json!({"message": "Pod '/missing' does not exist"})),
+        ("DELETE", "/v2/pods/there", "", 404, json!({"message": "Pod '/there' does not exist"})),
+        ("PATCH", "/v2/apps/missing", "{}", 404, no_app("/missing")),
+        ("PATCH", "/v2/apps", r#"[{"id":"/missing"}]"#, 404, no_app("/missing")),
+        ("DELETE", "/v2/apps/missing/tasks", "", 404, no_app("/missing")),
+        (
+            "DELETE",
+            "/v2/apps/there/tasks/there.instance-x._app.1",
+            "",
+            404,
+            json!({"message": "Task 'there.instance-x._app.1' does not exist"}),
+        ),
+        (
+            "DELETE",
+            "/v2/apps/there/tasks?scale=true&wipe=true",
+            "",
+            400,
+            json!({"message": "You cannot use scale and wipe at the same time."}),
+        ),
+        (
+            "POST",
+            "/v2/groups",
+            r#"{"id":"/there"}"#,
+            409,
+            json!({"message": "An app with the path /there already exists."}),
+        ),
+        (
+            "PUT",
+            "/v2/groups",
+            r#"{"id":"/g","version":"2001-01-01T00:00:00.000Z"}"#,
+            422,
+            json!({"message": "Group /g not available in version 2001-01-01T00:00:00.000Z"}),
+        ),
+        ("PUT", "/v2/leader", "{}", 405, json!({"message": "HTTP 405 Method Not Allowed"})),
+        ("GET", "/v2/events", "", 405, json!({"message": "HTTP 405 Method Not Allowed"})),
+        ("GET", "/local/faults", "", 500, json!({"message": "URI not found"})),
     ] {
         let reply = local.send(method, path, body).await;
         assert_eq!((reply.status, &reply.body), (status, &expected), "{method} {path} {body}");
@@ -80,19 +127,28 @@ async fn definitions_are_refused_as_by_marathon() {
     assert!(reply.body["details"].is_string(), "{}", reply.body);
     let reply = local.send("PUT", "/v2/apps/there", "").await;
     assert_eq!(reply.status, 400);
-    for (body, path) in [
-        (app(&json!({"instances": "two"})), "/instances"),
-        (app(&json!({"healthChecks": [{"protocol": "PIGEON"}]})), "/healthChecks(0)/protocol"),
+    let (unread, invalid) = ("Invalid JSON", "Object is not valid");
+    for (body, message, path) in [
+        (app(&json!({"instances": "two"})), unread, "/instances"),
+        (app(&json!({"healthChecks": [{"protocol": "PIGEON"}]})), invalid, "/healthChecks(0)/protocol"),
         (
-            app(&json!({"upgradeStrategy": {"minimumHealthCapacity": 3}})),
+            app(&json!({"upgradeStrategy": {"minimumHealthCapacity": 3, "maximumOverCapacity": 0}})),
+            invalid,
             "/upgradeStrategy/minimumHealthCapacity",
         ),
-        (app(&json!({"id": "/Not/An/Id"})), "/id"),
-        (json!({"cmd": "sleep 1"}).to_string(), "/id"),
-        ("[]".to_owned(), "/"),
+        (app(&json!({"id": "/Not/An/Id"})), invalid, "/id"),
+        (app(&json!({"role": "somebody"})), invalid, "/role"),
+        (app(&json!({"acceptedResourceRoles": ["public"]})), invalid, "/acceptedResourceRoles"),
+        (app(&json!({"secrets": {"k": {"source": "s"}}})), invalid, "/secrets"),
+        (app(&json!({"dependencies": ["/new"]})), invalid, "/"),
+        (app(&json!({"cmd": null})), invalid, "/"),
+        (app(&json!({"cmd": "x"})), invalid, "/cmd"),
+        (app(&json!({"args": ["x"]})), invalid, "/args"),
+        (json!({"cmd": "sleep 1"}).to_string(), unread, "/id"),
+        ("[]".to_owned(), unread, "/"),
     ] {
         let reply = local.send("POST", "/v2/apps", &body).await;
-        assert_eq!((reply.status, &reply.body["message"]), (422, &json!("Object is not valid")), "{body}");
+        assert_eq!((reply.status, &reply.body["message"]), (422, &json!(message)), "{body}");
         let details = reply.body["details"].as_array().unwrap();
         let detail = details.iter().find(|d| d["path"] == path);
         assert!(detail.is_some_and(|d| d["errors"][0].is_string()), "{path} in {}", reply.body);

@@ -17,6 +17,7 @@ pub fn switches() -> Router<Api> {
         .route("/local/faults", get(list_faults).post(add_fault).delete(reset_faults))
         .route("/local/faults/{id}", delete(remove_fault))
         .route("/local/outcomes", get(list_outcomes).delete(reset_outcomes))
+        .route("/local/outcomes/", put(set_for_all))
         .route("/local/outcomes/{*app}", put(set_outcome))
         .route("/local/tasks/{task}/unreachable", put(lose).delete(find))
         .route("/acs/api/v1/auth/login", post(login))
@@ -58,12 +59,20 @@ async fn reset_outcomes(State(api): State<Api>) -> Response {
 }
 
 async fn set_outcome(
-    State(api): State<Api>,
+    api: State<Api>,
     Path(app): Path<String>,
     headers: HeaderMap,
     body: RawBody,
 ) -> Response {
-    let set = body::json(&headers, body).and_then(|body| {
+    set(api, &app, &headers, body).await
+}
+
+async fn set_for_all(api: State<Api>, headers: HeaderMap, body: RawBody) -> Response {
+    set(api, "", &headers, body).await
+}
+
+async fn set(State(api): State<Api>, app: &str, headers: &HeaderMap, body: RawBody) -> Response {
+    let set = body::json(headers, body).and_then(|body| {
         let outcomes = api.outcomes.as_ref().ok_or_else(Api::not_simulated)?;
         outcomes.set(&format!("/{}", app.trim_matches('/')), &body).map_err(Refusal::Argument)?;
         Ok(done())

@@ -55,6 +55,7 @@ impl Engine {
 
     fn launch_one(&mut self, app_id: &AppId) -> Result<(), Cause> {
         let Some(record) = self.state.apps.get(app_id) else { return Ok(()) };
+        let definition = self.before_its_turn(app_id).flatten().unwrap_or(&record.app);
         let context = &self.context;
         if self.tasks.values().map(Vec::len).sum::<usize>() >= context.executor.capacity() {
             return Err(Cause::Room);
@@ -64,13 +65,13 @@ impl Engine {
         }
         let taken = self.tasks.values().flatten().flat_map(|t| t.spec.ports.iter().copied()).collect();
         let host = Some(context.host).filter(|_| context.executor.uses_ports());
-        let Some(ports) = ports::allocate(&record.app, host, &taken, &context.entropy) else {
+        let Some(ports) = ports::allocate(definition, host, &taken, &context.entropy) else {
             return Err(Cause::Ports);
         };
         let spec = Arc::new(TaskSpec {
-            id: task_id(app_id, &uuid(&context.entropy), &record.app),
+            id: task_id(app_id, &uuid(&context.entropy), definition),
             app_id: app_id.clone(),
-            app: record.app.clone(),
+            app: definition.clone(),
             host: context.host,
             ports,
         });

@@ -1,0 +1,237 @@
+//! Simulated tasks in virtual time, without a connection: hours pass in no time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use dcos_registry::clock::{Clock, Entropy};
+use dcos_registry::marathon_local::{Cut, LocalConfig, MarathonLocal, Profile, Tasks};
+use dcos_registry::workers::Workers;
+use serde_json::{Value, json};
+
+/// A local Marathon whose time is the runtime's paused one.
+struct Virtual {
+    marathon: MarathonLocal,
+    clock: Clock,
+    workers: Workers,
+}
+
+impl Virtual {
+    async fn start() -> Self {
+        let (clock, workers) = (Clock::simulated(1.0, Duration::from_secs(1_000)), Workers::new());
+        let config = LocalConfig {
+            dir: "never-made".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            profile: Profile::default(),
+            tasks: Tasks::Simulated,
+            faults: Some(7),
+            clock: clock.clone(),
+            entropy: Entropy::seeded(7),
+            workers: workers.clone(),
+        };
+        Self { marathon: MarathonLocal::start(config).await.unwrap(), clock, workers }
+    }
+
+    async fn try_to_send(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value), Cut> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
+        let response = self.marathon.answer(request).await?;
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    async fn expect(&self, status: u16, method: &str, path: &str, body: Value) -> Value {
+        let (got, body) = self.try_to_send(method, path, &body).await.unwrap();
+        assert_eq!(got, status, "{method} {path}: {body}");
+        body
+    }
+
+    async fn app(&self, id: &str) -> Value {
+        self.expect(200, "GET", &format!("/v2/apps{id}"), Value::Null).await["app"].clone()
+    }
+
+    async fn pass(&self, seconds: u64) {
+        self.clock.sleep(Duration::from_secs(seconds)).await;
+    }
+
+    async fn stop(self) {
+        assert!(self.marathon.shutdown(Duration::from_secs(20)).await);
+        assert!(self.workers.drain(&self.clock, Duration::from_secs(20)).await.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_marathon_takes_runs() {
+    let world = Virtual::start().await;
+    for app in [
+        json!({"id": "/image", "container": {"type": "DOCKER", "docker": {"image": "busybox", "network": "BRIDGE",
+            "portMappings": [{"containerPort": 80}]}}}),
+        json!({"id": "/resident", "cmd": "sleep 1", "container": {"type": "MESOS", "volumes":
+            [{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]}}),
+        json!({"id": "/sdk", "cmd": "sleep 1", "user": "nobody", "labels": {"DCOS_COMMONS_API_VERSION": "v1",
+            "DCOS_PACKAGE_FRAMEWORK_NAME": "sdk", "MARATHON_SINGLE_INSTANCE_APP": "true"},
+            "env": {"KEY": {"secret": "k"}}, "secrets": {"k": {"source": "s"}}, "upgradeStrategy":
+            {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}, "healthChecks": [{"protocol": "MESOS_HTTP",
+            "path": "/v1/health"}]}),
+    ] {
+        let created = world.expect(201, "POST", "/v2/apps", app).await;
+        let id = created["id"].as_str().unwrap().to_owned();
+        world.pass(30).await;
+        let app = world.app(&id).await;
+        assert_eq!((&app["tasksRunning"], &app["deployments"]), (&json!(1), &json!([])), "{id}");
+        // What it answers is what it takes: nothing restarts.
+        let again = world.expect(200, "PUT", &format!("/v2/apps{id}?partialUpdate=false"), app.clone()).await;
+        assert_ne!(again["version"], app["version"]);
+        assert_eq!(world.app(&id).await["version"], app["version"], "{id}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_delay_the_next_launch_for_hours_in_no_time() {
+    let world = Virtual::start().await;
+    let outcome = json!({"outcome": "fails", "after": 1});
+    world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
+    let app = json!({"id": "/a", "cmd": "sleep 1", "backoffSeconds": 600, "backoffFactor": 2,
+        "maxLaunchDelaySeconds": 3600});
+    world.expect(201, "POST", "/v2/apps", app).await;
+    world.pass(5).await;
+    let app = world.app("/a").await;
+    assert_eq!((&app["lastTaskFailure"]["state"], &app["tasks"]), (&json!("TASK_FAILED"), &json!([])));
+    let queue = world.expect(200, "GET", "/v2/queue", Value::Null).await;
+    assert!(
+        (590..=600).contains(&queue["queue"][0]["delay"]["timeLeftSeconds"].as_u64().unwrap()),
+        "{queue}"
+    );
+    world.pass(700).await;
+    let queue = world.expect(200, "GET", "/v2/queue", Value::Null).await;
+    assert!(queue["queue"][0]["delay"]["timeLeftSeconds"].as_u64().unwrap() > 1000, "it doubles: {queue}");
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "runs"})).await;
+    world.pass(7200).await;
+    assert_eq!(world.app("/a").await["tasksRunning"], 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_never_gets_healthy_is_replaced_again_and_again() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverHealthy"})).await;
+    let app = json!({"id": "/a", "cmd": "sleep 1", "healthChecks": [{"protocol": "MESOS_TCP", "gracePeriodSeconds": 60,
+        "intervalSeconds": 10, "maxConsecutiveFailures": 2}]});
+    let created = world.expect(201, "POST", "/v2/apps", app).await;
+    world.pass(50).await;
+    let app = world.app("/a").await;
+    assert_eq!((&app["tasksRunning"], &app["tasksHealthy"]), (&json!(1), &json!(0)));
+    let first = app["tasks"][0]["id"].clone();
+    world.pass(60).await;
+    let app = world.app("/a").await;
+    assert_ne!(app["tasks"][0]["id"], first);
+    let message = app["lastTaskFailure"]["message"].as_str().unwrap();
+    assert!(message.contains("health check failed"), "{message}");
+    world.pass(86_400).await;
+    let app = world.app("/a").await;
+    assert_eq!(app["deployments"], created["deployments"], "a deployment never fails by itself");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_holds_a_deployment_and_is_shown() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverReady"})).await;
+    let app = json!({"id": "/a", "cmd": "sleep 1", "portDefinitions": [{"port": 0, "name": "api"}],
+        "readinessChecks": [{"name": "r", "portName": "api", "intervalSeconds": 5, "timeoutSeconds": 1, "preserveLastResponse": true}]});
+    world.expect(201, "POST", "/v2/apps", app).await;
+    world.pass(60).await;
+    let deployments = world.expect(200, "GET", "/v2/deployments", Value::Null).await;
+    let result = &deployments[0]["currentActions"][0]["readinessCheckResults"][0];
+    assert_eq!(
+        (&result["name"], &result["ready"], &result["lastResponse"]["status"]),
+        (&json!("r"), &json!(false), &json!(503))
+    );
+    let apps = world.expect(200, "GET", "/v2/apps?embed=apps.readiness", Value::Null).await;
+    assert_eq!(apps["apps"][0]["readinessCheckResults"][0]["ready"], false);
+    world.expect(204, "DELETE", "/local/outcomes", Value::Null).await;
+    let task = world.app("/a").await["tasks"][0]["id"].as_str().unwrap().to_owned();
+    world.expect(200, "DELETE", &format!("/v2/apps/a/tasks/{task}"), Value::Null).await;
+    world.pass(30).await;
+    assert_eq!(world.app("/a").await["deployments"], json!([]));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn unreachable_tasks_are_replaced_and_given_up_in_time() {
+    let world = Virtual::start().await;
+    let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 200});
+    world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
+    let app = json!({"id": "/a", "cmd": "sleep 1",
+        "unreachableStrategy": {"inactiveAfterSeconds": 60, "expungeAfterSeconds": 120}});
+    world.expect(201, "POST", "/v2/apps", app).await;
+    world.pass(20).await;
+    let states = |app: &Value| {
+        app["tasks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|t| t["state"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(states(&world.app("/a").await), ["TASK_UNREACHABLE"]);
+    world.pass(60).await;
+    assert_eq!(
+        states(&world.app("/a").await),
+        ["TASK_UNREACHABLE", "TASK_RUNNING"],
+        "another one takes its place"
+    );
+    world.pass(60).await;
+    assert_eq!(states(&world.app("/a").await), ["TASK_RUNNING"], "it is given up");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_too_late_goes() {
+    let world = Virtual::start().await;
+    let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 15});
+    world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
+    world.expect(201, "POST", "/v2/apps", json!({"id": "/a", "cmd": "sleep 1"})).await;
+    world.pass(5).await;
+    let first = world.app("/a").await["tasks"][0]["id"].clone();
+    world.pass(10).await;
+    assert_eq!(world.app("/a").await["tasks"].as_array().unwrap().len(), 2, "with 0 and 0 at once");
+    world.pass(20).await;
+    let app = world.app("/a").await;
+    assert_eq!((app["tasks"].as_array().unwrap().len(), &app["tasksRunning"]), (1, &json!(1)));
+    assert_ne!(app["tasks"][0]["id"], first);
+    // With "disabled" it is waited for, for ever.
+    let strategy = json!({"id": "/b", "cmd": "sleep 1", "unreachableStrategy": "disabled"});
+    world.expect(204, "PUT", "/local/outcomes/b", json!({"outcome": "unreachable"})).await;
+    world.expect(201, "POST", "/v2/apps", strategy).await;
+    world.pass(86_400).await;
+    assert_eq!(world.app("/b").await["tasks"].as_array().unwrap().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_apps_are_up_in_virtual_seconds() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/many", json!({"startup": 5})).await;
+    let apps: Vec<_> = (0..1_000).map(|n| json!({"id": format!("app-{n}"), "cmd": "sleep 1"})).collect();
+    world.expect(201, "POST", "/v2/groups", json!({"id": "/many", "apps": apps})).await;
+    world.pass(10).await;
+    let tasks = world.expect(200, "GET", "/v2/tasks?status=running", Value::Null).await;
+    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 1_000);
+    assert_eq!(world.expect(200, "GET", "/v2/deployments", Value::Null).await, json!([]));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_reach_a_client_without_a_connection() {
+    let world = Virtual::start().await;
+    world.expect(201, "POST", "/local/faults", json!({"kind": "cutAfterWrite", "times": 1})).await;
+    let app = json!({"id": "/a", "cmd": "sleep 1"});
+    assert!(world.try_to_send("POST", "/v2/apps", &app).await.is_err());
+    world.pass(1).await;
+    assert_eq!(world.app("/a").await["tasksRunning"], 1);
+    world.stop().await;
+}
