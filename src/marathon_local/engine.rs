@@ -34,11 +34,11 @@ use super::faults::Faults;
 use super::group::GroupId;
 use super::profile::Profile;
 use super::refusal::Refusal;
-use super::state::{ActionKind, State, StepAction};
+use super::state::{ActionKind, Deployment, State, StepAction};
 use super::store::{self, Store};
 use super::task::Task;
 use crate::clock::{Clock, Entropy};
-use crate::model::{App, AppId};
+use crate::model::AppId;
 use crate::workers::Workers;
 
 pub use requests::{Answer, Embed, GroupEmbed, Kill, Request, Selection};
@@ -237,17 +237,18 @@ impl Engine {
         let record = self.state.apps.get(app);
         let changed = record.map(super::state::AppRecord::last_config_change).unwrap_or_default();
         let tasks: Vec<_> = self.tasks.get(app).into_iter().flatten().map(|t| t.view(changed)).collect();
-        let goal = match self.before_its_turn(app) {
-            Some(original) => original.map(Goal::of).unwrap_or_default(),
-            None => record.map(|r| Goal::of(&r.app)).unwrap_or_default(),
+        // Until a deployment comes to an app, it is as it was before: nothing where it is new.
+        let definition = match self.before_its_turn(app) {
+            Some(deployment) => deployment.originals.get(app).and_then(Option::as_ref),
+            None => record.map(|r| &r.app),
         };
+        let goal = definition.map(Goal::of).unwrap_or_default();
         decide::decide(self.phase(app), &goal, &tasks)
     }
 
-    /// The definition that holds for an app until a deployment comes to it; nothing where it is new.
-    fn before_its_turn(&self, app: &AppId) -> Option<Option<&App>> {
-        let deployment = self.state.deployments.iter().find(|d| d.is_waiting(app))?;
-        Some(deployment.originals.get(app).and_then(Option::as_ref))
+    /// The deployment that will come to an app later.
+    fn before_its_turn(&self, app: &AppId) -> Option<&Deployment> {
+        self.state.deployments.iter().find(|d| d.is_waiting(app))
     }
 
     fn phase(&self, app: &AppId) -> Phase {
@@ -317,7 +318,7 @@ impl Engine {
         }
     }
 
-    fn is_visible(&self, deployment: &super::state::Deployment) -> bool {
+    fn is_visible(&self, deployment: &Deployment) -> bool {
         self.hidden.get(&deployment.id).is_none_or(|until| *until <= self.context.clock.boot())
     }
 

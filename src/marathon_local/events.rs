@@ -48,14 +48,14 @@ impl Hub {
 
     /// Frames for somebody who wants events of some types, or of all. The first one tells of the listener itself.
     /// None where too many listen.
-    pub fn listen(&self, address: String, kinds: BTreeSet<String>) -> Option<mpsc::Receiver<Bytes>> {
+    pub fn listen(&self, address: &str, kinds: BTreeSet<String>) -> Option<mpsc::Receiver<Bytes>> {
         let (frames, receiver) = mpsc::channel(OUTSTANDING);
         {
             let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
             if listeners.len() >= MOST_LISTENERS {
                 return None;
             }
-            listeners.push(Listener { address: address.clone(), kinds, frames, late: None, lost: 0 });
+            listeners.push(Listener { address: address.to_owned(), kinds, frames, late: None, lost: 0 });
         }
         self.publish("event_stream_attached", json!({"remoteAddress": address}));
         Some(receiver)
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn listeners_get_what_they_want_with_type_and_time() {
         let hub = hub(Profile::V1_11, &Faults::off());
-        let mut all = hub.listen("a".into(), BTreeSet::new()).unwrap();
-        let mut some = hub.listen("b".into(), ["x".to_owned()].into()).unwrap();
+        let mut all = hub.listen("a", BTreeSet::new()).unwrap();
+        let mut some = hub.listen("b", ["x".to_owned()].into()).unwrap();
         hub.publish("x", json!({"id": 1}));
         hub.publish("y", json!({}));
         assert_eq!(kinds(&mut all), ["event_stream_attached", "event_stream_attached", "x", "y"]);
@@ -212,7 +212,7 @@ mod tests {
     fn who_lags_is_cut_off_or_loses_events() {
         for (profile, heard) in [(Profile::V1_11, false), (Profile::V1_7, true)] {
             let hub = hub(profile, &Faults::off());
-            let mut frames = hub.listen("a".into(), ["x".to_owned()].into()).unwrap();
+            let mut frames = hub.listen("a", ["x".to_owned()].into()).unwrap();
             for _ in 0..=OUTSTANDING {
                 hub.publish("x", json!({}));
             }
@@ -226,7 +226,7 @@ mod tests {
     fn streams_may_fail_on_demand() {
         let faults = Faults::ready(Clock::fixed(0), 1);
         let hub = hub(Profile::V1_11, &faults);
-        let mut frames = hub.listen("a".into(), BTreeSet::new()).unwrap();
+        let mut frames = hub.listen("a", BTreeSet::new()).unwrap();
         taken(&mut frames);
         let mut heard = |stream: &str, kinds_sent: &[&'static str]| {
             faults.reset(None);

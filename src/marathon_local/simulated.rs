@@ -49,7 +49,8 @@ enum What {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Outcome {
     /// What.
-    outcome: What,
+    #[serde(rename = "outcome")]
+    what: What,
     /// Seconds before a task runs.
     startup: f64,
     /// Seconds that a task runs before it happens.
@@ -67,7 +68,7 @@ struct Outcome {
 impl Default for Outcome {
     fn default() -> Self {
         let reason = "InsufficientCpus".to_owned();
-        Self { outcome: What::Runs, startup: 0.0, after: 0.0, stopping: 0.0, back: None, reason, times: None }
+        Self { what: What::Runs, startup: 0.0, after: 0.0, stopping: 0.0, back: None, reason, times: None }
     }
 }
 
@@ -157,7 +158,7 @@ impl Outcomes {
     }
 
     fn of_task(&self, task: &str) -> What {
-        self.lock().by_task.get(task).map_or(What::Runs, |outcome| outcome.outcome)
+        self.lock().by_task.get(task).map_or(What::Runs, |outcome| outcome.what)
     }
 }
 
@@ -197,14 +198,14 @@ impl SimulatedExecutor {
 
     /// The life of a task that nobody kills.
     async fn live(&self, outcome: &Outcome, progress: &ProgressSink) -> TaskEnd {
-        if outcome.outcome == What::NeverStarts {
+        if outcome.what == What::NeverStarts {
             return std::future::pending().await;
         }
         self.clock.sleep(seconds(outcome.startup)).await;
         progress.tell(Progress::Starting).await;
         progress.tell(Progress::Running).await;
         let after = seconds(outcome.after);
-        match outcome.outcome {
+        match outcome.what {
             What::Fails => {
                 self.clock.sleep(after).await;
                 TaskEnd::Failed("Command exited with status 1".to_owned())
@@ -265,7 +266,7 @@ impl Executor for SimulatedExecutor {
 
     fn declines(&self, app: &AppId) -> Option<&'static str> {
         let mut state = self.outcomes.lock();
-        let outcome = state.find(app).filter(|outcome| outcome.outcome == What::NoOffers)?;
+        let outcome = state.find(app).filter(|outcome| outcome.what == What::NoOffers)?;
         if let Some(times) = &mut outcome.times {
             *times -= 1;
         }
@@ -351,7 +352,7 @@ mod tests {
         let executor = SimulatedExecutor::new(Clock::system(), outcomes.clone());
         outcomes.set("/g", &json!({"outcome": "neverHealthy"})).unwrap();
         outcomes.set("/g/a", &json!({"outcome": "fails", "times": 1})).unwrap();
-        let whats: Vec<_> = ["1", "2"].iter().map(|id| outcomes.launch(&task(id)).outcome).collect();
+        let whats: Vec<_> = ["1", "2"].iter().map(|id| outcomes.launch(&task(id)).what).collect();
         assert_eq!(whats, [What::Fails, What::NeverHealthy]);
         outcomes
             .set("/g/a", &json!({"outcome": "noOffers", "reason": "UnfulfilledRole", "times": 1}))

@@ -30,11 +30,12 @@ impl Stream {
                 let (kind, data) = frame.trim_start().split_once("\r\n").unwrap();
                 let kind = kind.strip_prefix("event: ").unwrap().to_owned();
                 let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-                self.buffer = rest.to_owned();
+                let rest = rest.to_owned();
+                self.buffer = rest;
                 return Some((kind, data));
             }
             let piece = local.clock.timeout(Duration::from_secs(30), self.response.chunk()).await;
-            let piece = piece.expect("no event came").ok().flatten()?;
+            let piece = piece.unwrap().ok().flatten()?;
             self.buffer.push_str(std::str::from_utf8(&piece).unwrap());
         }
     }
@@ -43,7 +44,7 @@ impl Stream {
     pub async fn until(&mut self, local: &Local, kind: &str) -> Vec<(String, Value)> {
         let mut read = Vec::new();
         loop {
-            let event = self.next(local).await.expect("the stream ended");
+            let event = self.next(local).await.unwrap();
             let found = event.0 == kind;
             read.push(event);
             if found {

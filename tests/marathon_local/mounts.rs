@@ -110,11 +110,11 @@ async fn readiness_is_asked_of_real_tasks() {
         })
         .await;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    let served = tokio::task::JoinSet::from_iter([async move { axum::serve(listener, server).await }]);
+    let running = tokio::task::JoinSet::from_iter([async move { axum::serve(listener, server).await }]);
     local.deployed("/ready").await;
     let app = local.get("/v2/apps/ready?embed=apps.readiness").await.body["app"].clone();
     assert_eq!(app["readinessCheckResults"][0]["ready"], true);
     assert_eq!(app["readinessCheckResults"][0]["lastResponse"]["body"], "yes");
-    drop(served);
+    drop(running);
     local.stop().await;
 }

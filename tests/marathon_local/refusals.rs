@@ -57,7 +57,22 @@ async fn refusals_are_those_of_marathon() {
             422,
             json!({"message": "Can not parse label selector a b. Reason: 'in' or 'notin' expected but \"b\" found"}),
         ),
-        ("GET", "/v2/groups/missing", "", 404, json!({"message": "Group '/missing' does not exist"})),
+    ] {
+        let reply = local.send(method, path, body).await;
+        assert_eq!((reply.status, &reply.body), (status, &expected), "{method} {path} {body}");
+    }
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_pods_and_tasks_are_refused_as_by_marathon() {
+    let local = Local::start().await;
+    local.run(json!({"id": "/there", "cmd": "exec sleep 1000"})).await;
+    let no_app = |id: &str| json!({"message": format!("App '{id}' does not exist")});
+    let no_group = json!({"message": "Group '/missing' does not exist"});
+    let no_pod = |id: &str| json!({"message": format!("Pod '{id}' does not exist")});
+    for (method, path, body, status, expected) in [
+        ("GET", "/v2/groups/missing", "", 404, no_group.clone()),
         (
             "GET",
             "/v2/groups/missing/versions",
@@ -65,11 +80,11 @@ async fn refusals_are_those_of_marathon() {
             404,
             json!({"message": "Group '/missing' does not exist"}),
         ),
-        ("DELETE", "/v2/groups/missing", "", 404, json!({"message": "Group '/missing' does not exist"})),
-        ("GET", "/v2/apps/missing/*", "", 404, json!({"message": "Group '/missing' does not exist"})),
-        ("GET", "/v2/pods/missing", "", 404, json!({"message": "Pod '/missing' does not exist"})),
-        ("GET", "/v2/pods/missing::status", "", 404, json!({"message": "Pod '/missing' does not exist"})),
-        ("DELETE", "/v2/pods/there", "", 404, json!({"message": "Pod '/there' does not exist"})),
+        ("DELETE", "/v2/groups/missing", "", 404, no_group.clone()),
+        ("GET", "/v2/apps/missing/*", "", 404, no_group.clone()),
+        ("GET", "/v2/pods/missing", "", 404, no_pod("/missing")),
+        ("GET", "/v2/pods/missing::status", "", 404, no_pod("/missing")),
+        ("DELETE", "/v2/pods/there", "", 404, no_pod("/there")),
         ("PATCH", "/v2/apps/missing", "{}", 404, no_app("/missing")),
         ("PATCH", "/v2/apps", r#"[{"id":"/missing"}]"#, 404, no_app("/missing")),
         ("DELETE", "/v2/apps/missing/tasks", "", 404, no_app("/missing")),

@@ -11,6 +11,7 @@ use crate::marathon_local::refusal::Refusal;
 
 /// What a client says to accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of its own")]
 pub struct Accepted {
     /// JSON.
     pub json: bool,

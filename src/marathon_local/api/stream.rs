@@ -23,7 +23,7 @@ pub async fn events(State(api): State<Api>, Query(query): Query<Parameters>, hea
         return api.answer(Err(Refusal::NoMethod));
     }
     let kinds = query.all("event_type").map(str::to_owned).collect();
-    let Some(frames) = api.events.listen(api.address.ip().to_string(), kinds) else {
+    let Some(frames) = api.events.listen(&api.address.ip().to_string(), kinds) else {
         return api.answer(Err(Refusal::Unavailable));
     };
     let stream = futures::stream::unfold((api.clone(), frames), |(api, mut frames)| async move {

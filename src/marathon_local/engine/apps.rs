@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::Engine;
 use super::changes::{Change, Update, unversioned};
 use super::requests::{Answer, Embed, Selection, accepted, found};
+use super::{Engine, view};
 use crate::marathon_local::group::GroupId;
 use crate::marathon_local::labels::Selectors;
 use crate::marathon_local::pod;
@@ -72,7 +72,7 @@ impl Engine {
         let changed = self.change(Update::of(id, Change::Put(app)), force)?;
         self.announce_write(id, None);
         let record = self.state.apps.get(id).ok_or_else(|| Refusal::NoApp(id.to_string()))?;
-        let mut app = self.definition_json(&record.app);
+        let mut app = view::definition_json(&record.app);
         for count in ["tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy"] {
             app[count] = 0.into();
         }
@@ -123,7 +123,9 @@ impl Engine {
         }
         let ids: Vec<_> = update.specs.keys().cloned().collect();
         let answer = accepted(self.change(update, force)?);
-        ids.iter().for_each(|id| self.announce_write(id, None));
+        for id in &ids {
+            self.announce_write(id, None);
+        }
         Ok(answer)
     }
 
@@ -153,7 +155,7 @@ impl Engine {
 
     pub(super) fn app_version(&self, id: &AppId, version: &str) -> Result<Answer, Refusal> {
         match self.app_record(id)?.version(version) {
-            Some(app) => Ok(found(self.definition_json(app))),
+            Some(app) => Ok(found(view::definition_json(app))),
             None => Err(Refusal::NoVersion(id.clone(), version.to_owned())),
         }
     }

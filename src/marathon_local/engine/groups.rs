@@ -87,7 +87,7 @@ impl Engine {
             let inside = root.apps.iter().filter(|(app, definition)| {
                 id.is_parent_of(app.as_str()) && !pod::is_pod(definition) && !self.context.faults.hides(app)
             });
-            json["apps"] = inside.map(|(_, app)| self.definition_json(app)).collect();
+            json["apps"] = inside.map(|(_, app)| view::definition_json(app)).collect();
         }
         if embed.groups {
             let inside = root.groups.keys().filter(|group| id.is_parent_of(group.as_str()));

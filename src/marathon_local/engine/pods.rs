@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Engine;
 use super::changes::{Change, Update};
 use super::requests::{Answer, found};
-use super::view::{AGENT, time};
+use super::view::{self, AGENT, time};
 use crate::marathon_local::definition;
 use crate::marathon_local::pod;
 use crate::marathon_local::profile::ROLE;
@@ -30,11 +30,11 @@ impl Engine {
     }
 
     pub(super) fn list_pods(&self) -> Answer {
-        found(self.pods().map(|(_, record)| self.definition_json(&record.app)).collect())
+        found(self.pods().map(|(_, record)| view::definition_json(&record.app)).collect())
     }
 
     pub(super) fn show_pod(&self, id: &AppId) -> Result<Answer, Refusal> {
-        Ok(found(self.definition_json(&self.pod_record(id)?.app)))
+        Ok(found(view::definition_json(&self.pod_record(id)?.app)))
     }
 
     pub(super) fn pod_statuses(&self) -> Answer {
@@ -52,7 +52,7 @@ impl Engine {
     pub(super) fn pod_version(&self, id: &AppId, version: &str) -> Result<Answer, Refusal> {
         let record = self.pod_record(id)?;
         let pod = record.version(version).ok_or_else(|| Refusal::NoPod(id.to_string()))?;
-        Ok(found(self.definition_json(pod)))
+        Ok(found(view::definition_json(pod)))
     }
 
     pub(super) fn create_pod(&mut self, id: &AppId, body: App, force: bool) -> Result<Answer, Refusal> {
@@ -64,7 +64,7 @@ impl Engine {
         }
         let changed = self.change(Update::of(id, Change::Put(pod)), force)?;
         self.announce_write(id, Some("pod_created_event"));
-        let body = self.definition_json(&self.pod_record(id)?.app);
+        let body = view::definition_json(&self.pod_record(id)?.app);
         Ok(Answer {
             status: 201,
             body: Some(body),
@@ -78,7 +78,7 @@ impl Engine {
         self.pod_record(id)?;
         let changed = self.change(Update::of(id, Change::Put(pod)), force)?;
         self.announce_write(id, Some("pod_updated_event"));
-        let body = self.definition_json(&self.pod_record(id)?.app);
+        let body = view::definition_json(&self.pod_record(id)?.app);
         Ok(Answer { status: 200, body: Some(body), deployment: Some(changed.deployment), location: None })
     }
 
@@ -100,7 +100,7 @@ impl Engine {
         let since = changes.max().map_or_else(|| record.app.version().to_owned(), time);
         json!({
             "id": id,
-            "spec": self.definition_json(&record.app),
+            "spec": view::definition_json(&record.app),
             "status": if stable >= wanted { "STABLE" } else { "DEGRADED" },
             "statusSince": since,
             "instances": instances,

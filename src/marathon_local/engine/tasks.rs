@@ -55,7 +55,10 @@ impl Engine {
 
     fn launch_one(&mut self, app_id: &AppId) -> Result<(), Cause> {
         let Some(record) = self.state.apps.get(app_id) else { return Ok(()) };
-        let definition = self.before_its_turn(app_id).flatten().unwrap_or(&record.app);
+        let definition = self
+            .before_its_turn(app_id)
+            .and_then(|d| d.originals.get(app_id)?.as_ref())
+            .unwrap_or(&record.app);
         let context = &self.context;
         if self.tasks.values().map(Vec::len).sum::<usize>() >= context.executor.capacity() {
             return Err(Cause::Room);
@@ -141,7 +144,7 @@ impl Engine {
             task.readiness = readiness.as_ref().map(|_| Readiness::default());
             let (spec, end) = (Arc::clone(&task.spec), task.checks_end());
             let checks: Vec<_> = task.health.iter().map(|(check, _)| check.clone()).collect();
-            self.begin_checks(spec, checks, readiness, end);
+            self.begin_checks(&spec, checks, readiness, end);
         }
         if let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) {
             self.announce_task(task, state.name(), "");
@@ -150,13 +153,13 @@ impl Engine {
 
     fn begin_checks(
         &self,
-        spec: Arc<TaskSpec>,
+        spec: &Arc<TaskSpec>,
         checks: Vec<HealthCheck>,
         readiness: Option<ReadinessCheck>,
         end: CancellationToken,
     ) {
         let rounds = || Rounds {
-            spec: Arc::clone(&spec),
+            spec: Arc::clone(spec),
             executor: Arc::clone(&self.context.executor),
             clock: self.context.clock.clone(),
             events: self.events.clone(),

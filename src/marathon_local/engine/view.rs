@@ -36,7 +36,6 @@ pub struct Embed {
 
 /// What of a group is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
 pub struct GroupEmbed {
     /// The groups in it.
     pub groups: bool,
@@ -62,16 +61,16 @@ const REASONS: &[&str] = &[
     "DeclinedScarceResources",
 ];
 
-impl Engine {
-    /// A definition as this version answers it.
-    pub(super) fn definition_json(&self, app: &App) -> Value {
-        let mut app = app.clone();
-        if pod::is_pod(&app) {
-            app.0.remove("versionInfo");
-        }
-        app.into_value()
+/// A definition as it is answered.
+pub(super) fn definition_json(app: &App) -> Value {
+    let mut app = app.clone();
+    if pod::is_pod(&app) {
+        app.0.remove("versionInfo");
     }
+    app.into_value()
+}
 
+impl Engine {
     pub(super) fn app_json(&self, id: &AppId, record: &AppRecord, embed: Embed) -> Value {
         let tasks = || self.tasks.get(id).into_iter().flatten();
         let running = || tasks().filter(|t| t.state == TaskState::Running);
@@ -125,11 +124,11 @@ impl Engine {
                 let places =
                     running().filter_map(|task| Some((task.spec.host, *task.spec.ports.get(index)?)));
                 let places: Vec<_> = places.map(|(host, port)| format!("{host}:{port}")).collect();
-                text.push_str(&format!("{name}\t{service_port}\t{}\t\n", places.join("\t")));
+                text.extend([&name, "\t", &service_port.to_string(), "\t", &places.join("\t"), "\t\n"]);
             }
             if service_ports.is_empty() {
                 let hosts: Vec<_> = running().map(|task| task.spec.host.to_string()).collect();
-                text.push_str(&format!("{name}\t \t{}\t\n", hosts.join("\t")));
+                text.extend([&name, "\t \t", &hosts.join("\t"), "\t\n"]);
             }
         }
         text
@@ -137,8 +136,8 @@ impl Engine {
 
     pub(super) fn deployments_json(&self) -> Value {
         let shown = |deployment: &&Deployment| {
-            let hidden = deployment.originals.keys().all(|id| self.context.faults.hides(id));
-            self.is_visible(deployment) && !(hidden && !deployment.originals.is_empty())
+            let may_be_seen = deployment.originals.keys().any(|id| !self.context.faults.hides(id));
+            self.is_visible(deployment) && (may_be_seen || deployment.originals.is_empty())
         };
         self.state
             .deployments
@@ -174,7 +173,7 @@ impl Engine {
             let left = self.delays.left(id, self.context.clock.boot());
             let key = if pod::is_pod(&record.app) { "pod" } else { "app" };
             let mut item = json!({
-                key: self.definition_json(&record.app),
+                key: definition_json(&record.app),
                 "count": withheld.count,
                 "delay": {"timeLeftSeconds": left.as_secs(), "overdue": left.is_zero()},
                 "since": time(withheld.since),
