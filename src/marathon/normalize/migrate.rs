@@ -118,11 +118,11 @@ fn migrate_mappings(app: &mut Object, errors: &mut Vec<FieldError>) {
     let Some(old) = docker.and_then(|d| d.remove("portMappings")) else { return };
     let is_filled = |v: &Value| v.as_array().is_some_and(|a| !a.is_empty());
     match container.get("portMappings") {
-        Some(new) if is_filled(new) && is_filled(&old) => {
+        Some(Value::Array(_)) if is_filled(&old) => {
             let message = "may not stand beside container.portMappings; leave the one under docker out";
             errors.push(FieldError::new("/container/docker/portMappings", message));
         }
-        Some(new) if is_filled(new) => {}
+        Some(Value::Array(_)) => {}
         _ => {
             container.insert("portMappings".into(), old);
         }

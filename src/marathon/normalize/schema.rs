@@ -36,7 +36,7 @@ const APP_FIELDS: &[Field] = &[
     optional("cmd", Text(2, ANY)),
     omit_empty("constraints", List(&List(&TEXT))),
     optional("container", Object(CONTAINER)),
-    default("cpus", Number(0.001, f64::INFINITY), IsInt(1)),
+    default("cpus", Number(0.0, f64::INFINITY), IsInt(1)),
     omit_empty("dependencies", List(&FILLED)),
     default("disk", Number(0.0, f64::INFINITY), IsInt(0)),
     omit_empty("env", Map(&Choice(env_value))),
@@ -102,7 +102,7 @@ fn unreachable_strategy(value: &Value) -> &'static Shape {
 }
 
 const EXECUTOR_RESOURCES: &[Field] = &[
-    default("cpus", Number(0.1, f64::INFINITY), IsNumber(0.1)),
+    default("cpus", Number(0.0, f64::INFINITY), IsNumber(0.1)),
     default("mem", Number(32.0, f64::INFINITY), IsInt(32)),
     default("disk", Number(10.0, f64::INFINITY), IsInt(10)),
 ];
