@@ -12,6 +12,8 @@ type Object = Map<String, Value>;
 /// Replaces `uris`, `ports`, `ipAddress`, `residency`, `container.docker.network` and
 /// `container.docker.portMappings`.
 pub(super) fn migrate(app: &mut Object, errors: &mut Vec<FieldError>) {
+    old_docker_of_mesos(app, errors);
+    address_with_ports(app, errors);
     migrate_uris(app, errors);
     migrate_ports(app, errors);
     migrate_networks(app, errors);
@@ -20,6 +22,34 @@ pub(super) fn migrate(app: &mut Object, errors: &mut Vec<FieldError>) {
     app.remove("ipAddress");
     // Without effect since Marathon 1.5: a persistent volume implies all of it.
     app.remove("residency");
+}
+
+/// Containers of type MESOS came after these fields and never had them.
+fn old_docker_of_mesos(app: &Object, errors: &mut Vec<FieldError>) {
+    let Some(container) = app.get("container") else { return };
+    let is_mesos = container.get("type").and_then(Value::as_str) == Some("MESOS");
+    let Some(docker) = container.get("docker").filter(|_| is_mesos) else { return };
+    let is_filled =
+        |key: &str| docker.get(key).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    for (key, is_there, instead) in [
+        ("network", docker.get("network").is_some(), "write networks"),
+        ("parameters", is_filled("parameters"), "leave it out"),
+        ("portMappings", is_filled("portMappings"), "write container.portMappings"),
+    ] {
+        if is_there {
+            let message = format!("is supported by containers of type DOCKER only; {instead}");
+            errors.push(FieldError::new(format!("/container/docker/{key}"), message));
+        }
+    }
+}
+
+/// An app with an address of its own had no ports of its host.
+fn address_with_ports(app: &Object, errors: &mut Vec<FieldError>) {
+    let is_filled = |key: &str| app.get(key).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    if app.contains_key("ipAddress") && (is_filled("ports") || is_filled("portDefinitions")) {
+        let message = "ipAddress may not stand beside ports; write container.portMappings";
+        errors.push(FieldError::new("", message));
+    }
 }
 
 fn migrate_uris(app: &mut Object, errors: &mut Vec<FieldError>) {
@@ -55,7 +85,7 @@ fn migrate_ports(app: &mut Object, errors: &mut Vec<FieldError>) {
         return;
     };
     if !definitions.iter().map(|d| d.get("port")).eq(ports.iter().map(Some)) {
-        errors.push(FieldError::new("/ports", "may not stand beside other portDefinitions; leave ports out"));
+        errors.push(FieldError::new("", "ports may not stand beside other portDefinitions; leave ports out"));
     }
 }
 
@@ -135,11 +165,15 @@ fn migrate_discovery(app: &mut Object, errors: &mut Vec<FieldError>) {
     let ports = ports.cloned().unwrap_or_default();
     let container = app.entry("container").or_insert_with(|| json!({"type": "MESOS", "volumes": []}));
     let Some(container) = container.as_object_mut().filter(|_| !ports.is_empty()) else { return };
-    let mut error = |message| errors.push(FieldError::new("/ipAddress/discovery/ports", message));
+    let mut error = |path, message| errors.push(FieldError::new(path, message));
     if container.get("type").and_then(Value::as_str) != Some("MESOS") {
-        error("applies to containers of type MESOS only; write container.portMappings");
+        error(
+            "/ipAddress",
+            "discovery applies to containers of type MESOS only; write container.portMappings",
+        );
     } else if container.contains_key("portMappings") {
-        error("may not stand beside container.portMappings; leave ipAddress.discovery out");
+        let message = "may not stand beside container.portMappings; leave ipAddress.discovery out";
+        error("/ipAddress/discovery/ports", message);
     } else {
         let mappings = ports.iter().map(discovered).collect();
         container.insert("portMappings".into(), Value::Array(mappings));

@@ -1,7 +1,8 @@
 //! Rules that need more than one field, made on the migrated and filled app.
 //!
 //! Source: `api/v2/validation/{AppValidation,SchedulingValidation,NetworkValidation}.scala` of
-//! mesosphere/marathon. Left to the server: what depends on its features and roles.
+//! mesosphere/marathon, and `state/LinuxInfo.scala`. Faults are placed where its own tests expect them, and finer
+//! where those say nothing. Left to the server: what depends on its features and roles.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +18,11 @@ type Object = Map<String, Value>;
 pub(super) fn check(app: &Object, errors: &mut Vec<FieldError>) {
     ids(app, errors);
     what_runs(app, errors);
+    executor(app, errors);
+    fetch(app, errors);
     container(app, errors);
     volumes(app, errors);
+    external_volumes(app, errors);
     networks(app, errors);
     ports(app, errors);
     health_checks(app, errors);
@@ -54,7 +58,7 @@ fn ids(app: &Object, errors: &mut Vec<FieldError>) {
 fn what_runs(app: &Object, errors: &mut Vec<FieldError>) {
     let (cmd, args, container) = (app.contains_key("cmd"), app.contains_key("args"), app.get("container"));
     if cmd && args {
-        errors.push(FieldError::new("/args", "may not stand beside cmd; write one of the two"));
+        errors.push(FieldError::new("", "args may not stand beside cmd; write one of the two"));
     }
     let image = container.is_some_and(|c| c.get("docker").is_some() || text(c, "type") == "MESOS");
     if !cmd && !args && !image {
@@ -63,6 +67,34 @@ fn what_runs(app: &Object, errors: &mut Vec<FieldError>) {
             "needs cmd, args, or a container with an image: there is nothing to run",
         ));
     }
+}
+
+fn executor(app: &Object, errors: &mut Vec<FieldError>) {
+    let executor = app.get("executor").and_then(Value::as_str).unwrap_or_default();
+    let path = executor.strip_prefix('/').unwrap_or(executor);
+    if !matches!(executor, "" | "//cmd") && path.split('/').any(str::is_empty) {
+        errors.push(FieldError::new("/executor", "must be empty, //cmd, or a path without empty segments"));
+    }
+}
+
+fn fetch(app: &Object, errors: &mut Vec<FieldError>) {
+    for (i, item) in list(app, "fetch") {
+        if !is_uri(text(item, "uri")) {
+            let message =
+                "is no URI: blanks and characters such as { } | \\ must be written as %20 and so on";
+            errors.push(FieldError::new(format!("/fetch/{i}/uri"), message));
+        }
+    }
+}
+
+/// Whether Java's `URI` takes the text, as far as single characters decide it.
+fn is_uri(text: &str) -> bool {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = text.as_bytes();
+    text.bytes().enumerate().all(|(i, byte)| match byte {
+        b'%' => is_hex(bytes.get(i + 1)) && is_hex(bytes.get(i + 2)),
+        byte => !byte.is_ascii_control() && !b" \"<>\\^`{|}".contains(&byte),
+    })
 }
 
 fn container(app: &Object, errors: &mut Vec<FieldError>) {
@@ -80,10 +112,25 @@ fn container(app: &Object, errors: &mut Vec<FieldError>) {
         error("/container/docker/pullConfig", "is supported by containers of type MESOS only");
     }
     if engine == "DOCKER" && app.get("gpus").and_then(Value::as_i64).is_some_and(|gpus| gpus > 0) {
-        error("/gpus", "is supported by containers of type MESOS only");
+        error("", "gpus are supported by containers of type MESOS only");
     }
     if engine == "DOCKER" && app.contains_key("check") {
-        error("/check", "is not supported by containers of type DOCKER");
+        error("", "check is not supported by containers of type DOCKER");
+    }
+    let seccomp = container.pointer("/linuxInfo/seccomp");
+    let unconfined = seccomp.and_then(|s| s.get("unconfined")).and_then(Value::as_bool);
+    match (seccomp.is_some_and(|s| s.get("profileName").is_some()), unconfined) {
+        (true, Some(true)) => {
+            error("/container/linuxInfo/seccomp", "unconfined must be false where a profile is named");
+        }
+        (false, Some(false)) => {
+            error("/container/linuxInfo/seccomp", "unconfined must be true where no profile is named");
+        }
+        _ => {}
+    }
+    let ipc = container.pointer("/linuxInfo/ipcInfo");
+    if ipc.is_some_and(|ipc| text(ipc, "mode") == "SHARE_PARENT" && ipc.get("shmSize").is_some()) {
+        error("/container/linuxInfo/ipcInfo", "shmSize is supported in mode PRIVATE only");
     }
 }
 
@@ -116,6 +163,39 @@ fn volumes(app: &Object, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Volumes of other providers than CSI: dvdi is the only one (`core/externalvolume/impl/providers/DVDIProvider.scala`).
+fn external_volumes(app: &Object, errors: &mut Vec<FieldError>) {
+    let Some(container) = app.get("container") else { return };
+    let docker = text(container, "type") == "DOCKER";
+    for (i, volume) in container.get("volumes").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let Some(external) = volume.get("external").filter(|e| text(e, "provider") != "csi") else {
+            continue;
+        };
+        let mut error = |part: &str, message: &str| {
+            errors.push(FieldError::new(format!("/container/volumes/{i}{part}"), message));
+        };
+        if external.get("provider").is_some() && text(external, "provider") != "dvdi" {
+            error("/external/provider", "must be dvdi or csi");
+            continue;
+        }
+        if matches!(text(volume, "containerPath"), "." | "..") {
+            error("/containerPath", "of an external volume must be a folder of its own");
+        }
+        let options = external.get("options").and_then(Value::as_object);
+        if options.is_none_or(|options| !options.contains_key(DVDI_DRIVER)) {
+            error("/external/options", "must name the driver, under dvdi/driver");
+        }
+        if docker && options.is_some_and(|options| options.keys().any(|key| key != DVDI_DRIVER)) {
+            error("/external/options", "may hold dvdi/driver only in a container of type DOCKER");
+        }
+        if docker && external.get("size").is_some() {
+            error("/external/size", "is not supported in a container of type DOCKER");
+        }
+    }
+}
+
+const DVDI_DRIVER: &str = "dvdi/driver";
+
 fn networks(app: &Object, errors: &mut Vec<FieldError>) {
     let networks: Vec<_> = list(app, "networks").map(|(_, network)| network).collect();
     let mut names = BTreeSet::new();
@@ -136,7 +216,28 @@ fn networks(app: &Object, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::new("/networks", message));
     }
     if networks.len() > 1 && app.get("container").is_some_and(|c| text(c, "type") == "DOCKER") {
-        errors.push(FieldError::new("/networks", "a container of type DOCKER joins one network only"));
+        errors.push(FieldError::new("", "a container of type DOCKER joins one network only"));
+    }
+    mapped_networks(app, &networks, errors);
+}
+
+/// Which networks the port mappings name.
+fn mapped_networks(app: &Object, networks: &[&Value], errors: &mut Vec<FieldError>) {
+    let mappings = app.get("container").and_then(|c| c.get("portMappings")).and_then(Value::as_array);
+    let known: Vec<_> = networks.iter().map(|n| text(n, "name")).filter(|name| !name.is_empty()).collect();
+    let several = networks.iter().filter(|n| text(n, "mode") == "container").count() > 1;
+    for (i, mapping) in mappings.into_iter().flatten().enumerate() {
+        let names = mapping.get("networkNames").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        if several && mapping.get("hostPort").is_some() && names.len() != 1 {
+            let message = "a host port needs one name in networkNames where there are several networks";
+            errors.push(FieldError::new(format!("/container/portMappings/{i}"), message));
+        }
+        for (j, name) in names.iter().enumerate() {
+            if name.as_str().is_some_and(|name| !known.contains(&name)) {
+                let path = format!("/container/portMappings/{i}/networkNames/{j}");
+                errors.push(FieldError::new(path, format!("{name} is not one of {}", known.join(", "))));
+            }
+        }
     }
 }
 
@@ -153,11 +254,11 @@ fn ports(app: &Object, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::new(format!("{base}/{i}/name"), message));
         }
         if !name.is_empty() && !names.insert(name) {
-            errors.push(FieldError::new(format!("{base}/{i}/name"), format!("{name:?} is there twice")));
+            errors.push(FieldError::new(base, format!("the name {name:?} is there twice")));
         }
         let value = number.and_then(|key| port.get(key)).and_then(Value::as_i64).filter(|n| *n != 0);
-        if value.is_some_and(|value| !numbers.insert(value)) {
-            errors.push(FieldError::new(format!("{base}/{i}/port"), "is there twice"));
+        if let Some(value) = value.filter(|value| !numbers.insert(*value)) {
+            errors.push(FieldError::new(base, format!("the port {value} is there twice")));
         }
     }
 }
@@ -185,14 +286,14 @@ fn health_checks(app: &Object, errors: &mut Vec<FieldError>) {
         let index = check.get("portIndex").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         if matches!(protocol, "HTTP" | "HTTPS" | "TCP") {
             if index.is_some_and(|index| index >= ports) {
-                error("/portIndex", format!("must be below the number of ports, {ports}"));
+                error("", format!("portIndex must be below the number of ports, {ports}"));
             } else if index.is_none() && check.get("port").is_none() {
-                error("/portIndex", "is missing, and the app has no port".into());
+                error("", "portIndex is missing, and the app has no port".into());
             }
         }
         if text(check, "ipProtocol") == "IPv6" && !(docker && protocol.starts_with("MESOS_")) {
             let message = "IPv6 is supported by MESOS_ checks of containers of type DOCKER only";
-            error("/ipProtocol", message.into());
+            error("", message.into());
         }
     }
     if of_mesos > 1 {
@@ -278,7 +379,7 @@ fn strategies(app: &Object, errors: &mut Vec<FieldError>) {
 
 fn secrets(app: &Object, errors: &mut Vec<FieldError>) {
     let declared = |name: &str| app.get("secrets").is_some_and(|s| s.get(name).is_some());
-    let mut check = |path: String, name: Option<&Value>| {
+    let check = |path: String, name: Option<&Value>, errors: &mut Vec<FieldError>| {
         if let Some(name) = name.and_then(Value::as_str).filter(|name| !declared(name)) {
             errors.push(FieldError::new(
                 path,
@@ -287,13 +388,21 @@ fn secrets(app: &Object, errors: &mut Vec<FieldError>) {
         }
     };
     for (key, value) in app.get("env").and_then(Value::as_object).into_iter().flatten() {
-        check(format!("/env/{}/secret", key.replace('~', "~0").replace('/', "~1")), value.get("secret"));
+        if key.is_empty() {
+            errors.push(FieldError::new("/env", "a variable needs a name"));
+            continue;
+        }
+        check(
+            format!("/env/{}/secret", key.replace('~', "~0").replace('/', "~1")),
+            value.get("secret"),
+            errors,
+        );
     }
     let Some(container) = app.get("container") else { return };
     for (i, volume) in container.get("volumes").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        check(format!("/container/volumes/{i}/secret"), volume.get("secret"));
+        check(format!("/container/volumes/{i}"), volume.get("secret"), errors);
     }
-    check("/container/docker/pullConfig/secret".into(), container.pointer("/docker/pullConfig/secret"));
+    check("/container/docker/pullConfig".into(), container.pointer("/docker/pullConfig/secret"), errors);
 }
 
 fn resources(app: &Object, errors: &mut Vec<FieldError>) {

@@ -186,10 +186,10 @@ fn broken_rules() -> Vec<(Value, &'static str)> {
         (json!({"cmd": "x"}), "/cmd"),
         (json!({"id": "/A"}), "/id"),
         (json!({"id": "/a/restart"}), "/id"),
-        (json!({"args": ["x"]}), "/args"),
+        (json!({"args": ["x"]}), ""),
         (json!({"dependencies": ["/b", "/C"]}), "/dependencies/1"),
         (json!({"uris": ["u"], "fetch": [{"uri": "u"}]}), "/uris"),
-        (json!({"ports": [1], "portDefinitions": [{"port": 2}]}), "/ports"),
+        (json!({"ports": [1], "portDefinitions": [{"port": 2}]}), ""),
         (json!({"ipAddress": {}, "networks": [{"mode": "container", "name": "n"}]}), "/ipAddress"),
         (
             json!({"container": {"docker": {"image": "x", "network": "HOST"}}, "networks": [{"mode": "host"}]}),
@@ -198,20 +198,17 @@ fn broken_rules() -> Vec<(Value, &'static str)> {
         (json!({"container": {"docker": {"image": "x", "network": "NONE"}}}), "/container/docker/network"),
         (json!({"container": {}}), "/container/docker"),
         (json!({"container": {"docker": {}}}), "/container/docker/image"),
-        (json!({"container": {"docker": {"image": "x"}}, "gpus": 1}), "/gpus"),
+        (json!({"container": {"docker": {"image": "x"}}, "gpus": 1}), ""),
         (json!({"networks": [{"mode": "host", "name": "n"}]}), "/networks/0"),
         (json!({"networks": [{"mode": "host"}, {"mode": "container", "name": "n"}]}), "/networks"),
-        (json!({"portDefinitions": [{"name": "x"}, {"name": "x"}]}), "/portDefinitions/1/name"),
-        (json!({"portDefinitions": [{"port": 7}, {"port": 7}]}), "/portDefinitions/1/port"),
+        (json!({"portDefinitions": [{"name": "x"}, {"name": "x"}]}), "/portDefinitions"),
+        (json!({"portDefinitions": [{"port": 7}, {"port": 7}]}), "/portDefinitions"),
         (json!({"portDefinitions": [{"name": "X"}]}), "/portDefinitions/0/name"),
         (json!({"healthChecks": [{"protocol": "COMMAND"}]}), "/healthChecks/0/command/value"),
         (json!({"healthChecks": [{"command": {"value": "x"}}]}), "/healthChecks/0/protocol"),
-        (json!({"healthChecks": [{}, {"portIndex": 1}]}), "/healthChecks/1/portIndex"),
+        (json!({"healthChecks": [{}, {"portIndex": 1}]}), "/healthChecks/1"),
         (json!({"healthChecks": [{"protocol": "MESOS_TCP"}, {"protocol": "MESOS_HTTP"}]}), "/healthChecks"),
-        (
-            json!({"healthChecks": [{"protocol": "MESOS_TCP", "ipProtocol": "IPv6"}]}),
-            "/healthChecks/0/ipProtocol",
-        ),
+        (json!({"healthChecks": [{"protocol": "MESOS_TCP", "ipProtocol": "IPv6"}]}), "/healthChecks/0"),
         (json!({"check": {}}), "/check"),
         (json!({"readinessChecks": [{}]}), "/readinessChecks/0/portName"),
         (
@@ -246,14 +243,67 @@ fn broken_rules() -> Vec<(Value, &'static str)> {
             volume(json!({"containerPath": "a", "mode": "RW", "persistent": {"size": 0}})),
             "/container/volumes/0/persistent/size",
         ),
-        (volume(json!({"containerPath": "a", "secret": "s"})), "/container/volumes/0/secret"),
+        (volume(json!({"containerPath": "a", "secret": "s"})), "/container/volumes/0"),
         (volume(json!({"containerPath": "a", "hostPath": "/x"})), "/container/volumes/0/mode"),
+    ]
+}
+
+/// As before, for containers and what is fetched for them.
+fn broken_container_rules() -> Vec<(Value, &'static str)> {
+    let mesos = |part: Value| {
+        let mut container = json!({"type": "MESOS"});
+        container.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        json!({ "container": container })
+    };
+    let dvdi = |engine: &str, external: Value| {
+        let volume = json!({"containerPath": "a", "mode": "RW", "external": external});
+        json!({"container": {"type": engine, "docker": {"image": "x"}, "volumes": [volume]}})
+    };
+    let driver = json!({"dvdi/driver": "rexray"});
+    vec![
+        (json!({"executor": "/a/"}), "/executor"),
+        (json!({"fetch": [{"uri": "http://h/a b"}]}), "/fetch/0/uri"),
+        (json!({"fetch": [{"uri": "http://h/%4"}]}), "/fetch/0/uri"),
+        (json!({"env": {"": "x"}}), "/env"),
+        (json!({"ipAddress": {"networkName": "n"}, "ports": [0]}), ""),
+        (json!({"container": {"docker": {"image": "x"}}, "check": {"tcp": {}}}), ""),
+        (mesos(json!({"docker": {"image": "x", "network": "HOST"}})), "/container/docker/network"),
+        (mesos(json!({"docker": {"image": "x", "portMappings": [{}]}})), "/container/docker/portMappings"),
+        (
+            mesos(json!({"docker": {"image": "x", "parameters": [{"key": "k", "value": "v"}]}})),
+            "/container/docker/parameters",
+        ),
+        (
+            mesos(json!({"linuxInfo": {"seccomp": {"profileName": "p", "unconfined": true}}})),
+            "/container/linuxInfo/seccomp",
+        ),
+        (mesos(json!({"linuxInfo": {"seccomp": {}}})), "/container/linuxInfo/seccomp"),
+        (
+            mesos(json!({"linuxInfo": {"ipcInfo": {"mode": "SHARE_PARENT", "shmSize": 1}}})),
+            "/container/linuxInfo/ipcInfo",
+        ),
+        (dvdi("MESOS", json!({"name": "n", "provider": "acme"})), "/container/volumes/0/external/provider"),
+        (dvdi("MESOS", json!({"name": "n", "provider": "dvdi"})), "/container/volumes/0/external/options"),
+        (
+            dvdi("DOCKER", json!({"name": "n", "provider": "dvdi", "size": 1, "options": driver})),
+            "/container/volumes/0/external/size",
+        ),
+        (
+            json!({"networks": [{"mode": "container", "name": "n"}, {"mode": "container", "name": "m"}],
+                "container": {"type": "MESOS", "portMappings": [{"hostPort": 0}]}}),
+            "/container/portMappings/0",
+        ),
+        (
+            json!({"networks": [{"mode": "container", "name": "n"}],
+                "container": {"type": "MESOS", "portMappings": [{"networkNames": ["m"]}]}}),
+            "/container/portMappings/0/networkNames/0",
+        ),
     ]
 }
 
 #[test]
 fn each_rule_names_the_place_that_breaks_it() {
-    for (part, place) in broken_rules() {
+    for (part, place) in broken_rules().into_iter().chain(broken_container_rules()) {
         let mut value = json!({"id": "/a", "cmd": "true"});
         value.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
         let errors = normalize(&app(value)).expect_err(&part.to_string());
