@@ -155,13 +155,33 @@ impl Rules {
                 fault("/acceptedResourceRoles", message);
             }
         }
-        if !self.secrets && app.get("secrets").and_then(Value::as_object).is_some_and(|s| !s.is_empty()) {
-            let message = "Feature secrets is not enabled. Enable with --enable_features secrets \
-                           (the local Marathon: with --secrets DIR)";
-            fault("/secrets", message.to_owned());
+        if !self.secrets {
+            for place in places_of_secrets(app) {
+                let message = "Feature secrets is not enabled. Enable with --enable_features secrets \
+                               (the local Marathon: with --secrets DIR)";
+                fault(place, message.to_owned());
+            }
         }
         errors
     }
+}
+
+/// Where a definition has to do with secrets.
+fn places_of_secrets(app: &App) -> impl Iterator<Item = &'static str> {
+    let is_filled = |v: &Value| v.as_object().is_some_and(|secrets| !secrets.is_empty());
+    let container = app.get("container");
+    let refers = |v: &Value| v.get("secret").is_some();
+    let volumes = container.and_then(|c| c.get("volumes")).and_then(Value::as_array);
+    let found = [
+        ("/secrets", app.get("secrets").is_some_and(is_filled)),
+        ("/env", app.get("env").and_then(Value::as_object).is_some_and(|env| env.values().any(refers))),
+        ("/container/volumes", volumes.is_some_and(|volumes| volumes.iter().any(refers))),
+        (
+            "/container/docker/pullConfig",
+            container.is_some_and(|c| c.pointer("/docker/pullConfig").is_some()),
+        ),
+    ];
+    found.into_iter().filter(|(_, there)| *there).map(|(place, _)| place)
 }
 
 #[cfg(test)]

@@ -49,13 +49,12 @@ pub fn replacing(mut body: App, id: &AppId, rules: &Rules) -> Result<App, Refusa
 /// not there; objects and maps are replaced as a whole.
 ///
 /// # Errors
-/// [`Refusal::Invalid`], and [`Refusal::Argument`] where a version stands beside other fields.
+/// [`Refusal::Invalid`], also where a version stands beside other fields.
 pub fn partial(body: App, old: &App, id: &AppId, rules: &Rules) -> Result<App, Refusal> {
     let body: Map<_, _> = body.0.into_iter().filter(|(_, value)| !value.is_null()).collect();
     if body.contains_key("version") {
-        return Err(Refusal::Argument(
-            "The 'version' field may only be combined with the 'id' field.".to_owned(),
-        ));
+        let message = "The 'version' field may only be combined with the 'id' field.".to_owned();
+        return Err(Refusal::Invalid(vec![FieldError { path: String::new(), message }]));
     }
     let mut merged = strip_status(old);
     for key in replaced_by_old_spelling(&body) {
@@ -147,13 +146,24 @@ fn replaced_by_old_spelling(body: &Map<String, Value>) -> Vec<&'static str> {
     if body.contains_key("uris") {
         replaced.push("fetch");
     }
-    if body.contains_key("ports") {
-        replaced.push("portDefinitions");
-    }
-    if body.contains_key("ipAddress") || docker.is_some_and(|d| d.get("network").is_some()) {
+    let network = docker.and_then(|d| d.get("network"));
+    if body.contains_key("ipAddress") || network.is_some() {
         replaced.push("networks");
     }
+    if body.contains_key("ports") || leaves_host_network(body, network) {
+        replaced.push("portDefinitions");
+    }
     replaced
+}
+
+/// Whether a body moves the app off the network of its host, where its port definitions mean nothing.
+fn leaves_host_network(body: &Map<String, Value>, docker_network: Option<&Value>) -> bool {
+    let networks = body.get("networks").and_then(Value::as_array);
+    let is_other = |network: &Value| network.get("mode").and_then(Value::as_str) != Some("host");
+    match docker_network.and_then(Value::as_str) {
+        Some(network) => network != "HOST",
+        None => body.contains_key("ipAddress") || networks.is_some_and(|list| list.iter().any(is_other)),
+    }
 }
 
 /// What follows for its tasks from putting `new` in the place of `old`, both canonical and with all ports
@@ -246,7 +256,7 @@ mod tests {
         let mixed = app(json!({"version": "v1", "cmd": "sleep 1"}));
         assert_eq!(version_to_restore(&mixed), None);
         let old = canonical(json!({"cmd": "sleep 2"}));
-        assert!(matches!(partial(mixed, &old, &id(), &rules()), Err(Refusal::Argument(_))));
+        assert!(matches!(partial(mixed, &old, &id(), &rules()), Err(Refusal::Invalid(_))));
     }
 
     #[test]
