@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dcos_registry::clock::{Clock, Entropy};
-use dcos_registry::marathon_local::{LocalConfig, MarathonLocal};
+use dcos_registry::marathon_local::{LocalConfig, MarathonLocal, Profile, Tasks};
 use dcos_registry::workers::Workers;
 use serde_json::Value;
 
@@ -35,21 +35,27 @@ struct Reply {
 ///
 /// # Errors
 /// What is different, with the request.
-pub async fn run(row: &Row, steps: &[Step]) -> Result<(), String> {
+pub async fn run(row: &Row, steps: &[Step], http: &reqwest::Client) -> Result<(), String> {
     let dir = tempfile::TempDir::new().unwrap();
     let clock = Clock::system();
     let config = LocalConfig {
         dir: dir.path().join("marathon"),
         listen: "127.0.0.1:0".parse().unwrap(),
-        agent: env!("CARGO_BIN_EXE_dcos-registry").into(),
+        profile: row.profile.as_deref().map_or_else(Profile::default, |version| version.parse().unwrap()),
+        // Simulated tasks may use secrets; what there is without them is seen at the other kind.
+        tasks: if row.secrets {
+            Tasks::Simulated
+        } else {
+            Tasks::Processes { agent: env!("CARGO_BIN_EXE_dcos-registry").into(), secrets: None }
+        },
+        faults: Some(1),
         clock: clock.clone(),
         entropy: Entropy::system(),
         workers: Workers::new(),
     };
     let marathon = MarathonLocal::start(config).await.unwrap();
     let url = format!("http://{}", marathon.address());
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut session = Session { url, clock, http, kept: BTreeMap::new() };
+    let mut session = Session { url, clock, http: http.clone(), kept: BTreeMap::new() };
     let ended = session.all(&row.apps, steps).await;
     assert!(marathon.shutdown(PATIENCE).await, "the tasks of {} did not end", row.says);
     ended
@@ -75,17 +81,22 @@ impl Session {
         let end = self.clock.boot() + PATIENCE;
         loop {
             let reply = self.send(step).await;
-            let checked = self.check(step, &reply);
+            let checked = self.keep(step, &reply).and_then(|()| self.check(step, &reply));
             if checked.is_ok() || !step.until || self.clock.boot() > end {
-                for (name, place) in step.keep.iter().filter(|_| checked.is_ok()) {
-                    let kept = reply.body.pointer(place).and_then(Value::as_str);
-                    let kept = kept.ok_or_else(|| format!("{}: no text at {place}", step.send))?;
-                    self.kept.insert(name.clone(), kept.to_owned());
-                }
                 return checked.map_err(|wrong| format!("{}: {wrong}", step.send));
             }
             self.clock.sleep(PAUSE).await;
         }
+    }
+
+    fn keep(&mut self, step: &Step, reply: &Reply) -> Result<(), String> {
+        for (name, place) in &step.keep {
+            let kept = reply.body.pointer(place).and_then(Value::as_str);
+            let kept =
+                kept.ok_or_else(|| format!("no text at {place} of {} {}", reply.status, reply.text))?;
+            self.kept.insert(name.clone(), kept.to_owned());
+        }
+        Ok(())
     }
 
     async fn send(&self, step: &Step) -> Reply {

@@ -33,6 +33,11 @@ pub struct Row {
     pub says: String,
     /// Why our code does not behave so.
     pub unmet: Option<String>,
+    /// The version of Marathon that the behaviour belongs to; the newest when left out.
+    pub profile: Option<String>,
+    /// Whether Marathon can use secrets.
+    #[serde(default = "yes")]
+    pub secrets: bool,
     normalize: Option<Value>,
     diff: Option<Diff>,
     post: Option<Value>,
@@ -43,6 +48,10 @@ pub struct Row {
     /// What comes of `normalize` and `post`.
     #[serde(default, rename = "then")]
     pub expected: Expected,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A comparison and what it says.
@@ -71,7 +80,7 @@ pub struct Step {
     pub headers: BTreeMap<String, String>,
     #[serde(default)]
     pub then: Expected,
-    /// Members of the answer that later steps name as `{name}`, in texts.
+    /// Texts of the answer, by place. This step and later ones write `{name}` for them.
     #[serde(default)]
     pub keep: BTreeMap<String, String>,
     /// Whether to send it again until it is so.
