@@ -69,6 +69,7 @@ use events::Hub;
 use executor::Executor;
 use faults::Faults;
 use process::{ProcessExecutor, SetupError};
+use profile::Installation;
 pub use profile::{Profile, UnknownProfile};
 use simulated::{Outcomes, SimulatedExecutor};
 use store::Store;
@@ -87,6 +88,8 @@ pub struct LocalConfig {
     pub listen: SocketAddr,
     /// Which version of Marathon to be.
     pub profile: Profile,
+    /// The role of apps that name none (`mesos_role`): `*` as a rule, on DC/OS `slave_public`.
+    pub role: String,
     /// What tasks are.
     pub tasks: Tasks,
     /// The seed of faults on demand; none: there is no way to them.
@@ -225,7 +228,7 @@ impl MarathonLocal {
     /// # Errors
     /// [`LocalError`]; nothing was changed then.
     pub async fn start(config: LocalConfig) -> Result<Self, LocalError> {
-        let LocalConfig { dir, listen, profile, tasks, faults, clock, entropy, workers } = config;
+        let LocalConfig { dir, listen, profile, role, tasks, faults, clock, entropy, workers } = config;
         // Tasks run elsewhere: their sandboxes need names that hold everywhere.
         let dir = std::path::absolute(&dir).map_err(|source| LocalError::Directory { path: dir, source })?;
         let unable = |source| LocalError::Listen { address: listen, source };
@@ -247,8 +250,7 @@ impl MarathonLocal {
             running: running.clone(),
             host: reachable(address.ip()),
             address,
-            profile,
-            secrets: executor.secrets,
+            installation: Installation { profile, secrets: executor.secrets, role },
             events: Arc::clone(&events),
             faults: faults.clone(),
         };

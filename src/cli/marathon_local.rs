@@ -38,6 +38,9 @@ pub struct MarathonLocalArguments {
     /// Which version of Marathon to behave like: 1.7, 1.8 or 1.11
     #[arg(long, value_name = "VERSION", default_value_t = Profile::default())]
     profile: Profile,
+    /// The role of apps that name none; DC/OS starts its Marathon with slave_public
+    #[arg(long, value_name = "ROLE", default_value = "*", value_parser = role)]
+    role: String,
     /// What tasks are: processes of this machine, or simulated, which takes everything and runs nothing
     #[arg(long, value_name = "KIND", value_enum, default_value_t = ExecutorKind::Processes)]
     executor: ExecutorKind,
@@ -59,6 +62,15 @@ enum ExecutorKind {
     Simulated,
 }
 
+/// A role of Mesos: one word without slashes that begins with no dash.
+fn role(text: &str) -> Result<String, String> {
+    let bad = text.is_empty() || matches!(text, "." | "..") || text.starts_with('-');
+    if bad || text.contains(|c: char| c.is_whitespace() || c == '/' || c.is_control()) {
+        return Err("write one word without slashes that does not begin with a dash".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// Runs the command.
 pub fn run(arguments: &MarathonLocalArguments) -> CommandResult {
     let listen = arguments.listen.unwrap_or((Ipv4Addr::LOCALHOST, arguments.port).into());
@@ -77,6 +89,7 @@ async fn serve(listen: SocketAddr, arguments: &MarathonLocalArguments) -> Comman
         dir: arguments.dir.clone(),
         listen,
         profile: arguments.profile,
+        role: arguments.role.clone(),
         tasks: match arguments.executor {
             // Not the program's path: the file may be replaced by a newer build while this one runs.
             ExecutorKind::Processes => Tasks::Processes {

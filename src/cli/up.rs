@@ -147,6 +147,7 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         dir: settings.dir.join("marathon"),
         listen: settings.marathon_listen,
         profile: Profile::default(),
+        role: "*".to_owned(),
         // Not the program's path: the file may be replaced by a newer build while this one runs.
         tasks: Tasks::Processes { agent: PathBuf::from("/proc/self/exe"), secrets: None },
         faults: None,

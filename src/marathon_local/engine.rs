@@ -32,7 +32,7 @@ use super::events::Hub;
 use super::executor::{Executor, TaskEvent};
 use super::faults::Faults;
 use super::group::GroupId;
-use super::profile::Profile;
+use super::profile::Installation;
 use super::refusal::Refusal;
 use super::state::{ActionKind, Deployment, State, StepAction};
 use super::store::{self, Store};
@@ -81,10 +81,8 @@ pub struct Context {
     pub host: IpAddr,
     /// The address of the API.
     pub address: SocketAddr,
-    /// Which version of Marathon to be.
-    pub profile: Profile,
-    /// Whether secrets can be used.
-    pub secrets: bool,
+    /// How it was started.
+    pub installation: Installation,
     /// Who is told what happens.
     pub events: Arc<Hub>,
     /// What is to go wrong.

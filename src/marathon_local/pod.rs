@@ -198,11 +198,12 @@ fn fill_in(value: &mut Value, defaults: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::marathon_local::profile::Profile;
+    use crate::marathon_local::profile::{Installation, Profile};
 
     fn read(body: Value) -> Result<App, Refusal> {
         let id = AppId::new("/p").unwrap();
-        canonical(App::from_value(body).unwrap(), &id, &Rules::of(Profile::V1_11, true, &id, None, None))
+        let installation = Installation { profile: Profile::V1_11, secrets: true, role: "*".to_owned() };
+        canonical(App::from_value(body).unwrap(), &id, &Rules::of(&installation, &id, None, None))
     }
 
     #[test]

@@ -14,8 +14,19 @@ use super::group::GroupRecord;
 use crate::marathon::normalize::FieldError;
 use crate::model::{App, AppId};
 
-/// The role of apps that name none: Marathon's own.
-pub const ROLE: &str = "*";
+/// The role of resources that are reserved for nobody.
+pub const UNRESERVED: &str = "*";
+
+/// How this Marathon was started, as far as definitions depend on it.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// The version.
+    pub profile: Profile,
+    /// Whether secrets can be used.
+    pub secrets: bool,
+    /// The role of apps that name none (`mesos_role`): `*`, and on DC/OS `slave_public`.
+    pub role: String,
+}
 
 /// A version of Marathon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -106,22 +117,16 @@ impl Rules {
     ///
     /// * `top` - its top-level group, where it lies in one that exists
     /// * `old` - the role that it has now
-    pub fn of(
-        profile: Profile,
-        secrets: bool,
-        id: &AppId,
-        top: Option<&GroupRecord>,
-        old: Option<&str>,
-    ) -> Self {
+    pub fn of(installation: &Installation, id: &AppId, top: Option<&GroupRecord>, old: Option<&str>) -> Self {
         let (group, below) = id.as_str().trim_start_matches('/').split_once('/').unwrap_or_default();
         let enforced = top.is_some_and(|group| group.enforce_role) && !below.is_empty();
-        let default_role = if enforced { group } else { ROLE }.to_owned();
+        let default_role = if enforced { group } else { &installation.role }.to_owned();
         let mut roles = BTreeSet::from([default_role.clone()]);
         if !below.is_empty() {
             roles.insert(group.to_owned());
             roles.extend(old.map(str::to_owned));
         }
-        Self { profile, secrets, roles, default_role }
+        Self { profile: installation.profile, secrets: installation.secrets, roles, default_role }
     }
 
     /// Makes of a body what this version sees of it.
@@ -149,8 +154,8 @@ impl Rules {
             }
             let accepted = app.get("acceptedResourceRoles").and_then(Value::as_array);
             let mut accepted = accepted.into_iter().flatten().filter_map(Value::as_str);
-            if accepted.any(|accepted| accepted != ROLE && accepted != role) {
-                let roles: Vec<_> = BTreeSet::from([ROLE, &role]).into_iter().collect();
+            if accepted.any(|accepted| accepted != UNRESERVED && accepted != role) {
+                let roles: Vec<_> = BTreeSet::from([UNRESERVED, &role]).into_iter().collect();
                 let message = format!("acceptedResourceRoles can only contain {}", roles.join(" and "));
                 fault("/acceptedResourceRoles", message);
             }
@@ -193,7 +198,8 @@ mod tests {
     fn rules(profile: Profile, id: &str, enforced: Option<bool>, old: Option<&str>) -> Rules {
         let top =
             enforced.map(|enforce_role| GroupRecord { enforce_role, dependencies: BTreeSet::default() });
-        Rules::of(profile, true, &AppId::new(id).unwrap(), top.as_ref(), old)
+        let installation = Installation { profile, secrets: true, role: "*".to_owned() };
+        Rules::of(&installation, &AppId::new(id).unwrap(), top.as_ref(), old)
     }
 
     fn faults(rules: &Rules, app: &Value) -> (Vec<String>, App) {
@@ -233,6 +239,15 @@ mod tests {
         let (new_faults, new) = faults(&rules(Profile::V1_11, "/g/a", None, None), &body);
         assert_eq!(new_faults, ["/acceptedResourceRoles"]);
         assert_eq!(new.get("maxLaunchDelaySeconds"), Some(&json!(300)));
+    }
+
+    #[test]
+    fn the_role_of_the_installation_is_that_of_apps_without_one() {
+        let installation =
+            Installation { profile: Profile::V1_11, secrets: true, role: "slave_public".into() };
+        let rules = Rules::of(&installation, &AppId::new("/a").unwrap(), None, None);
+        let (faults, app) = faults(&rules, &json!({"acceptedResourceRoles": ["slave_public"]}));
+        assert_eq!((faults, app.get("role")), (Vec::<String>::new(), Some(&json!("slave_public"))));
     }
 
     #[test]

@@ -193,7 +193,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::marathon_local::profile::Profile;
+    use crate::marathon_local::profile::{Installation, Profile};
 
     fn app(value: Value) -> App {
         App::from_value(value).unwrap()
@@ -204,7 +204,8 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules::of(Profile::V1_11, false, &id(), None, None)
+        let installation = Installation { profile: Profile::V1_11, secrets: false, role: "*".to_owned() };
+        Rules::of(&installation, &id(), None, None)
     }
 
     fn canonical(value: Value) -> App {

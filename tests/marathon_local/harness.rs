@@ -188,6 +188,7 @@ fn config(dir: &Path) -> LocalConfig {
         dir: dir.join("marathon"),
         listen: ([127, 0, 0, 1], 0).into(),
         profile: Profile::default(),
+        role: "*".to_owned(),
         tasks: Tasks::Processes { agent: AGENT.into(), secrets: None },
         faults: None,
         clock: Clock::system(),

@@ -23,6 +23,7 @@ impl Virtual {
             dir: "never-made".into(),
             listen: ([127, 0, 0, 1], 0).into(),
             profile: Profile::default(),
+            role: "*".to_owned(),
             tasks: Tasks::Simulated,
             faults: Some(7),
             clock: clock.clone(),

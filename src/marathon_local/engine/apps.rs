@@ -35,7 +35,7 @@ impl Engine {
         let top = GroupId::ancestors_of(id.as_str()).find(GroupId::is_top_level);
         let top = top.and_then(|top| self.state.groups.get(&top));
         let old = self.state.apps.get(id).and_then(|r| r.app.get("role")).and_then(Value::as_str);
-        Rules::of(self.context.profile, self.context.secrets, id, top, old)
+        Rules::of(&self.context.installation, id, top, old)
     }
 
     pub(super) fn list_apps(&self, selection: &Selection) -> Result<Answer, Refusal> {

@@ -54,7 +54,7 @@ impl Engine {
         let dependencies: Vec<_> = record.into_iter().flat_map(|record| &record.dependencies).collect();
         let mut json = json!({"id": id, "dependencies": dependencies, "version": version, "apps": [], "pods": [],
             "groups": []});
-        if self.context.profile.has_roles() && id.is_top_level() {
+        if self.context.installation.profile.has_roles() && id.is_top_level() {
             json["enforceRole"] = record.is_some_and(|record| record.enforce_role).into();
         }
         json
@@ -360,8 +360,7 @@ impl Builder<'_> {
         }
         let record = self.engine.state.apps.get(&id);
         let role = record.and_then(|r| r.app.get("role")).and_then(Value::as_str);
-        let context = &self.engine.context;
-        let rules = Rules::of(context.profile, context.secrets, &id, top, role);
+        let rules = Rules::of(&self.engine.context.installation, &id, top, role);
         let app = update::full(body, &id, &rules)?;
         if let Some(record) = record {
             update::check_resident(&record.app, &app, self.force)?;

@@ -99,7 +99,7 @@ impl Engine {
     /// Tells tasks to end; others take their place. Those that it struck.
     fn kill_tasks(&mut self, kill: &Kill, only: Option<&AppId>) -> Vec<Value> {
         let mut killed = Vec::new();
-        let (profile, executor) = (self.context.profile, self.context.executor.clone());
+        let (profile, executor) = (self.context.installation.profile, self.context.executor.clone());
         for (app, tasks) in self.tasks.iter_mut().filter(|(app, _)| only.is_none_or(|only| only == *app)) {
             for task in tasks.iter_mut().filter(|task| kill.strikes(task)) {
                 killed.push(view::task_json(task, profile));

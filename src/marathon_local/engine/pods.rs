@@ -9,7 +9,6 @@ use super::requests::{Answer, found};
 use super::view::{self, AGENT, time};
 use crate::marathon_local::definition;
 use crate::marathon_local::pod;
-use crate::marathon_local::profile::ROLE;
 use crate::marathon_local::refusal::Refusal;
 use crate::marathon_local::state::AppRecord;
 use crate::marathon_local::task::{Task, TaskState};
@@ -93,7 +92,7 @@ impl Engine {
     pub(super) fn pod_status_json(&self, id: &AppId, record: &AppRecord) -> Value {
         let tasks = || self.tasks.get(id).into_iter().flatten();
         let instances: Vec<_> =
-            tasks().map(|task| pod_instance(task, self.context.profile.has_roles())).collect();
+            tasks().map(|task| pod_instance(task, self.context.installation.profile.has_roles())).collect();
         let stable = instances.iter().filter(|instance| instance["status"] == "STABLE").count();
         let wanted = usize::try_from(definition::instances(&record.app)).unwrap_or(usize::MAX);
         let changes = tasks().map(|task| task.running_since.map_or(task.staged_at, |(at, _)| at));
@@ -144,7 +143,7 @@ fn pod_instance(task: &Task, has_roles: bool) -> Value {
         instance["message"] = message.into();
     }
     if has_roles {
-        instance["role"] = pod.get("role").cloned().unwrap_or_else(|| ROLE.into());
+        instance["role"] = pod.get("role").cloned().unwrap_or_default();
     }
     instance
 }

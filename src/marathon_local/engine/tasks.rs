@@ -66,8 +66,10 @@ impl Engine {
         if let Some(reason) = context.executor.declines(app_id) {
             return Err(Cause::Offers(reason));
         }
-        let taken = self.tasks.values().flatten().flat_map(|t| t.spec.ports.iter().copied()).collect();
         let host = Some(context.host).filter(|_| context.executor.uses_ports());
+        // Where tasks are simulated each has an agent of its own.
+        let others = self.tasks.values().flatten().filter(|_| host.is_some());
+        let taken = others.flat_map(|task| task.spec.ports.iter().copied()).collect();
         let Some(ports) = ports::allocate(definition, host, &taken, &context.entropy) else {
             return Err(Cause::Ports);
         };

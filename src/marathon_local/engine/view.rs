@@ -9,7 +9,7 @@ use super::{Cause, Context, Engine, Withheld};
 use crate::marathon_local::health::Health;
 use crate::marathon_local::pod;
 use crate::marathon_local::ports::{self, SERVICE_PORTS};
-use crate::marathon_local::profile::{Profile, ROLE};
+use crate::marathon_local::profile::{Installation, Profile};
 use crate::marathon_local::state::{AppRecord, Deployment, Step, StepAction};
 use crate::marathon_local::stats;
 use crate::marathon_local::task::{Task, TaskState};
@@ -84,7 +84,7 @@ impl Engine {
         put("tasksUnhealthy", checked().filter(|t| t.is_unhealthy()).count().into());
         put("deployments", self.locks(id).into_iter().map(|id| json!({"id": id})).collect());
         if embed.tasks {
-            put("tasks", tasks().map(|task| task_json(task, self.context.profile)).collect());
+            put("tasks", tasks().map(|task| task_json(task, self.context.installation.profile)).collect());
         }
         if let Some(failure) = record.last_failure.as_ref().filter(|_| embed.last_failure) {
             put("lastTaskFailure", failure.clone());
@@ -109,7 +109,7 @@ impl Engine {
         });
         let state = |task: &&Task| states.is_empty() || states.iter().any(|s| s == state_word(task.state));
         let tasks = apps.flat_map(|(_, tasks)| tasks).filter(state);
-        json!({"tasks": tasks.map(|task| task_json(task, self.context.profile)).collect::<Vec<_>>()})
+        json!({"tasks": tasks.map(|task| task_json(task, self.context.installation.profile)).collect::<Vec<_>>()})
     }
 
     /// A line for each service port of each app, with the places where it is served (until 1.9).
@@ -179,8 +179,8 @@ impl Engine {
                 "since": time(withheld.since),
                 "processedOffersSummary": offers_json(withheld),
             });
-            if self.context.profile.has_roles() {
-                item["role"] = record.app.get("role").cloned().unwrap_or_else(|| ROLE.into());
+            if self.context.installation.profile.has_roles() {
+                item["role"] = record.app.get("role").cloned().unwrap_or_default();
             }
             if with_offers {
                 item["lastUnusedOffers"] = self.unused_offers(withheld);
@@ -204,7 +204,8 @@ impl Engine {
     }
 
     pub(super) fn info_json(&self) -> Value {
-        let Context { address, profile, secrets, .. } = &self.context;
+        let Context { address, installation, .. } = &self.context;
+        let Installation { profile, secrets, role } = installation;
         let mut info = json!({
             "name": "marathon",
             "version": profile.version(),
@@ -230,7 +231,7 @@ impl Engine {
                 "max_instances_per_offer": 100,
                 "mesos_bridge_name": "mesos-bridge",
                 "mesos_leader_ui_url": null,
-                "mesos_role": ROLE,
+                "mesos_role": role,
                 "mesos_user": "root",
                 "min_revive_offers_interval": 5_000,
                 "offer_matching_timeout": 3_000,
@@ -401,7 +402,7 @@ pub(super) fn task_json(task: &Task, profile: Profile) -> Value {
         "localVolumes": [],
     });
     if profile.has_roles() {
-        json["role"] = spec.app.get("role").cloned().unwrap_or_else(|| ROLE.into());
+        json["role"] = spec.app.get("role").cloned().unwrap_or_default();
     }
     if let Some((since, _)) = task.running_since {
         json["startedAt"] = Value::from(time(since));
