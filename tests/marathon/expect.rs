@@ -54,7 +54,7 @@ pub fn marathon_path(pointer: &str) -> String {
     let mut path = String::new();
     for segment in pointer.split('/').skip(1) {
         if !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit()) {
-            path.push_str(&format!("({segment})"));
+            path.extend(["(", segment, ")"]);
         } else {
             path.push('/');
             path.push_str(segment);
