@@ -92,11 +92,9 @@ impl Candidate {
                     }
                     let silence = self.clock.boot().saturating_sub(heard_at);
                     // Where the store does not decide who was first, silence must stand in for it.
-                    let free = if self.storage.is_shared_on_trust() {
-                        silence >= 2 * self.times.ttl
-                    } else {
-                        state.holder.is_none() || self.storage.is_exclusive() || silence >= self.times.ttl
-                    };
+                    let free = silence >= self.patience()
+                        || (!self.storage.is_shared_on_trust()
+                            && (state.holder.is_none() || self.storage.is_exclusive()));
                     // Without a word on whether the store can be shared nothing is written at all.
                     if free && self.storage.writing() != Writing::Unproven {
                         if let Some(tenure) = self.take(sign).await? {
@@ -118,7 +116,7 @@ impl Candidate {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = self.clock.sleep(self.pause()) => {}
+                () = self.clock.sleep(self.pause(heard_at)) => {}
             }
         }
         Ok(None)
@@ -162,11 +160,19 @@ impl Candidate {
         tenure
     }
 
-    /// The poll interval, give or take an eighth.
-    fn pause(&self) -> Duration {
+    /// How long the holder must have been silent.
+    fn patience(&self) -> Duration {
+        if self.storage.is_shared_on_trust() { 2 * self.times.ttl } else { self.times.ttl }
+    }
+
+    /// The time to the next look: the poll interval, give or take an eighth, or less if patience ends before. A look
+    /// that came a whole interval after that would be time in which nobody leads.
+    fn pause(&self, heard_at: Duration) -> Duration {
         let eighth = u64::try_from(self.times.poll.as_micros() / 8).unwrap_or(u64::MAX).max(1);
-        self.times.poll.saturating_sub(Duration::from_micros(eighth))
-            + Duration::from_micros(self.entropy.next() % (2 * eighth))
+        let poll = self.times.poll.saturating_sub(Duration::from_micros(eighth))
+            + Duration::from_micros(self.entropy.next() % (2 * eighth));
+        let left = (heard_at + self.patience()).saturating_sub(self.clock.boot());
+        if left.is_zero() { poll } else { poll.min(left) }
     }
 }
 

@@ -48,7 +48,13 @@ async fn refusals_are_those_of_marathon() {
             "/v2/apps/there",
             r#"{"version":"2001-01-01T00:00:00.000Z","cmd":"x"}"#,
             422,
-            json!({"message": "The 'version' field may only be combined with the 'id' field."}),
+            json!({
+                "message": "Object is not valid",
+                "details": [{
+                    "path": "/",
+                    "errors": ["The 'version' field may only be combined with the 'id' field."],
+                }],
+            }),
         ),
         (
             "GET",
@@ -158,7 +164,7 @@ async fn definitions_are_refused_as_by_marathon() {
         (app(&json!({"dependencies": ["/new"]})), invalid, "/"),
         (app(&json!({"cmd": null})), invalid, "/"),
         (app(&json!({"cmd": "x"})), invalid, "/cmd"),
-        (app(&json!({"args": ["x"]})), invalid, "/args"),
+        (app(&json!({"args": ["x"]})), invalid, "/"),
         (json!({"cmd": "sleep 1"}).to_string(), unread, "/id"),
         ("[]".to_owned(), unread, "/"),
     ] {
