@@ -52,12 +52,6 @@ impl Profile {
         if self.minor < 8 { 3600 } else { 300 }
     }
 
-    /// Whether apps have a role of their own, which a full PUT without it sets back.
-    #[must_use]
-    pub fn has_roles(self) -> bool {
-        self.minor >= 9
-    }
-
     /// The fields that this line does not know, each with the line that brought it.
     pub fn lacks(self) -> impl Iterator<Item = (&'static str, Self)> {
         let later = LATER.into_iter().filter(move |(_, minor)| *minor > self.minor);
@@ -106,6 +100,5 @@ mod tests {
         assert!(lacks("1.10.1").is_empty() && lacks("1.11.1").is_empty());
         let delays = ["1.7.1", "1.8.0", "1.11.0"].map(|version| Profile::of(version).max_launch_delay());
         assert_eq!(delays, [3600, 300, 300]);
-        assert_eq!(["1.8.0", "1.9.0"].map(|version| Profile::of(version).has_roles()), [false, true]);
     }
 }
