@@ -60,7 +60,7 @@ fn what_runs(app: &Object, errors: &mut Vec<FieldError>) {
     if cmd && args {
         errors.push(FieldError::new("", "args may not stand beside cmd; write one of the two"));
     }
-    let image = container.is_some_and(|c| c.get("docker").is_some() || text(c, "type") == "MESOS");
+    let image = container.is_some_and(|c| c.get("docker").is_some());
     if !cmd && !args && !image {
         errors.push(FieldError::new(
             "",
@@ -190,6 +190,15 @@ fn external_volumes(app: &Object, errors: &mut Vec<FieldError>) {
         }
         if docker && external.get("size").is_some() {
             error("/external/size", "is not supported in a container of type DOCKER");
+        }
+        let option = |key: &str| options.and_then(|options| options.get(key)).and_then(Value::as_str);
+        if option(DVDI_DRIVER) == Some("rexray") {
+            if option("dvdi/iops").is_some_and(|iops| !iops.parse::<i64>().is_ok_and(|iops| iops > 0)) {
+                error("/external/options/dvdi~1iops", "must be a whole number above 0");
+            }
+            if option("dvdi/overwritefs").is_some_and(|overwrite| overwrite != "true") {
+                error("/external/options/dvdi~1overwritefs", "can be true only; leave it out otherwise");
+            }
         }
     }
 }
@@ -364,6 +373,10 @@ fn strategies(app: &Object, errors: &mut Vec<FieldError>) {
             let message = "must be 0 and 0 with the label MARATHON_SINGLE_INSTANCE_APP";
             error("/upgradeStrategy", message);
         }
+    }
+    let accepted = app.get("acceptedResourceRoles").and_then(Value::as_array);
+    if resident && accepted.is_some_and(|roles| roles.iter().any(|role| role != "*")) {
+        error("/acceptedResourceRoles", "must be [\"*\"] with a persistent volume; leave it out");
     }
     if resident && over != 0.0 {
         error("/upgradeStrategy/maximumOverCapacity", "must be 0 with a persistent volume");

@@ -285,6 +285,13 @@ fn broken_container_rules() -> Vec<(Value, &'static str)> {
         (dvdi("MESOS", json!({"name": "n", "provider": "acme"})), "/container/volumes/0/external/provider"),
         (dvdi("MESOS", json!({"name": "n", "provider": "dvdi"})), "/container/volumes/0/external/options"),
         (
+            dvdi(
+                "MESOS",
+                json!({"name": "n", "provider": "dvdi", "options": {"dvdi/driver": "rexray", "dvdi/iops": "0"}}),
+            ),
+            "/container/volumes/0/external/options/dvdi~1iops",
+        ),
+        (
             dvdi("DOCKER", json!({"name": "n", "provider": "dvdi", "size": 1, "options": driver})),
             "/container/volumes/0/external/size",
         ),
