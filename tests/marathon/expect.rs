@@ -51,15 +51,9 @@ impl Expected {
 
 /// `/healthChecks/0/path` as Marathon writes it; the whole is `/`.
 pub fn marathon_path(pointer: &str) -> String {
-    let mut path = String::new();
-    for segment in pointer.split('/').skip(1) {
-        if !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit()) {
-            path.extend(["(", segment, ")"]);
-        } else {
-            path.push('/');
-            path.push_str(segment);
-        }
-    }
+    let is_index = |segment: &str| !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_digit());
+    let written = |segment| if is_index(segment) { format!("({segment})") } else { format!("/{segment}") };
+    let path: String = pointer.split('/').skip(1).map(written).collect();
     if path.is_empty() { "/".to_owned() } else { path }
 }
 
