@@ -3,10 +3,13 @@
 //! Sources: `AppsResource.scala`, `raml/AppConversion.scala` (partial updates) and `AppDefinition.scala`
 //! (`isUpgrade`) of mesosphere/marathon.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::definition;
 use super::plan::Fate;
+use super::ports;
 use super::profile::Rules;
 use super::refusal::Refusal;
 use crate::marathon::normalize::{FieldError, normalize_dropping, strip_status};
@@ -93,7 +96,10 @@ pub fn check_resident(old: &App, new: &App, force: bool) -> Result<(), Refusal> 
     if persistent(old) != persistent(new) {
         fault("/", "Persistent volumes can not be changed!".to_owned());
     }
-    if host_ports(old) != host_ports(new) {
+    // Ports are assigned before anything is compared: a 0 is the old number.
+    let mut assigned = new.clone();
+    ports::assign_service_ports(&mut assigned, Some(old), &BTreeSet::new());
+    if host_ports(old) != host_ports(&assigned) {
         fault("/", PORTS_CHANGED.to_owned());
     }
     let role = |app: &App| app.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -119,7 +125,7 @@ const PORTS_CHANGED: &str = "Services with persistent volumes configured may not
                              make this change, please create a new service.";
 
 /// The ports of the host that a definition insists on.
-fn host_ports(app: &App) -> std::collections::BTreeSet<u64> {
+fn host_ports(app: &App) -> BTreeSet<u64> {
     let mappings = app.get("container").and_then(|c| c.get("portMappings"));
     let (list, key) = if definition::is_on_host_network(app) && definition::requires_ports(app) {
         (app.get("portDefinitions"), "port")
@@ -288,6 +294,14 @@ mod tests {
         assert!(places(with("env", json!({"A": "b"})), false).is_empty());
         assert_eq!(places(with("mem", json!(64)), false), ["/mem"]);
         assert_eq!(places(with("requirePorts", json!(true)), false)[0], "/requirePorts");
+        let ported = |port: u64| {
+            let mut app = old.clone();
+            app.0.insert("requirePorts".to_owned(), true.into());
+            app.0.insert("portDefinitions".to_owned(), json!([{"port": port, "protocol": "tcp"}]));
+            app
+        };
+        let moved = |port: u64| check_resident(&ported(10_001), &ported(port), false).is_err();
+        assert!(!moved(0) && !moved(10_001) && moved(10_002), "0 is the old port");
         assert_eq!(places(with("container", volume(11)), false), ["/"]);
         assert_eq!(places(with("role", json!("x")), false), ["/role"]);
         assert!(places(with("role", json!("x")), true).is_empty());

@@ -18,12 +18,16 @@ struct Virtual {
 
 impl Virtual {
     async fn start() -> Self {
+        Self::start_as(Profile::default(), "*").await
+    }
+
+    async fn start_as(profile: Profile, role: &str) -> Self {
         let (clock, workers) = (Clock::simulated(1.0, Duration::from_secs(1_000)), Workers::new());
         let config = LocalConfig {
             dir: "never-made".into(),
             listen: ([127, 0, 0, 1], 0).into(),
-            profile: Profile::default(),
-            role: "*".to_owned(),
+            profile,
+            role: role.to_owned(),
             tasks: Tasks::Simulated,
             faults: Some(7),
             clock: clock.clone(),
@@ -88,6 +92,64 @@ async fn everything_that_marathon_takes_runs() {
         assert_eq!(world.app(&id).await["version"], app["version"], "{id}");
     }
     world.stop().await;
+}
+
+/// Templates of the public Universe that Marathon itself refuses when they are rendered with their defaults.
+const REFUSED: &[&str] = &["ceph-dash/0", "concord/0", "kong/0", "logstash/0", "nexclipper-agent/0"];
+
+/// The templates as they were rendered by the engine that Cosmos uses; none where the archive is absent.
+fn rendered() -> Option<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus/universe-3.x.tar.xz");
+    let Ok(file) = std::fs::File::open(path) else {
+        println!("skipped: {path} is absent");
+        return None;
+    };
+    let mut archive = tar::Archive::new(lzma_rust2::XzReader::new(file, true));
+    let mut entries = archive.entries().unwrap().map(Result::unwrap);
+    let mut lines =
+        entries.find(|entry| entry.path().unwrap().ends_with("rendered-with-defaults.jsonl")).unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut lines, &mut text).unwrap();
+    Some(text)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_template_of_the_universe_is_taken_and_put_again_without_effect() {
+    let Some(text) = rendered() else { return };
+    for profile in [Profile::V1_7, Profile::V1_11] {
+        // DC/OS starts its Marathon with this role, and templates count on it.
+        let world = Virtual::start_as(profile, "slave_public").await;
+        let (mut taken, mut refused) = (0, Vec::new());
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let Some(mut app) = line.get("json").filter(|app| app.is_object()).cloned() else { continue };
+            let name = line["id"].as_str().unwrap();
+            app["id"] = json!("/template");
+            let (status, _) = world.try_to_send("POST", "/v2/apps", &app).await.unwrap();
+            if status == 422 {
+                refused.push(name.to_owned());
+                continue;
+            }
+            assert_eq!(status, 201, "{name}");
+            let created = world.app("/template").await;
+            for body in [&app, &created] {
+                let path = "/v2/apps/template?partialUpdate=false";
+                world.expect(200, "PUT", path, body.clone()).await;
+                assert_eq!(
+                    world.app("/template").await["version"],
+                    created["version"],
+                    "{name} on {profile}"
+                );
+            }
+            world.expect(200, "DELETE", "/v2/apps/template", Value::Null).await;
+            // Its deletion holds the id until its task is gone.
+            world.pass(1).await;
+            taken += 1;
+        }
+        assert_eq!(refused, REFUSED, "{profile}");
+        assert!(taken >= 600, "{taken}");
+        world.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
