@@ -5,9 +5,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
-#[path = "corpus/round_trip.rs"]
-mod round_trip;
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
