@@ -71,7 +71,7 @@ fn a_directory_that_takes_nothing() {
     if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
         return println!("skipped: a tmpfs cannot be mounted here: {mounted:?}");
     }
-    fill_directory(&store, &[Sample::new("kept", 1)]);
+    // What is in one that holds a registry would be served.
     let remounted = tool("mount", &["-o", "remount,ro", path]).unwrap();
     let line = remounted.status.success().then(|| refusal(&on_directory(&place, &store), &[(path, "DIR")]));
     assert!(tool("umount", &["--lazy", path]).unwrap().status.success());
