@@ -57,6 +57,8 @@ impl Local {
     }
 
     fn with(marathon: MarathonLocal, dir: Arc<TempDir>) -> Self {
+        // Whichever test runs first: a Marathon with simulated tasks needs no client of its own.
+        dcos_registry::marathon::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { marathon, clock: Clock::system(), dir, http }
     }
