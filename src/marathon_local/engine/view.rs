@@ -90,7 +90,7 @@ impl Engine {
             put("lastTaskFailure", failure.clone());
         }
         if embed.readiness {
-            put("readinessCheckResults", tasks().filter_map(readiness_json).collect());
+            put("readinessCheckResults", self.readiness_json(id));
         }
         if embed.stats {
             let list: Vec<_> = tasks().collect();
@@ -147,11 +147,20 @@ impl Engine {
             .collect()
     }
 
+    /// What readiness checks told of the tasks that the running deployment of an app brings. What they told in
+    /// earlier ones is over (`DeploymentManagerActor.scala`).
+    fn readiness_json(&self, app: &AppId) -> Value {
+        let deployed = self.state.deployments.iter().any(|d| d.current_action(app).is_some());
+        let changed = self.state.apps.get(app).map(AppRecord::last_config_change).unwrap_or_default();
+        let tasks = self.tasks.get(app).into_iter().flatten();
+        let current = tasks.filter(|task| deployed && task.view(changed).current);
+        current.filter_map(readiness_json).collect()
+    }
+
     fn deployment_json(&self, deployment: &Deployment) -> Value {
         let current = deployment.current_actions().iter().map(|action| {
             let mut json = action_json(action);
-            let tasks = self.tasks.get(&action.app).into_iter().flatten();
-            json["readinessCheckResults"] = tasks.filter_map(readiness_json).collect();
+            json["readinessCheckResults"] = self.readiness_json(&action.app);
             json
         });
         json!({
