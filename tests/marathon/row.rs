@@ -35,6 +35,8 @@ pub struct Row {
     pub unmet: Option<String>,
     /// The version of Marathon that the behaviour belongs to; the newest when left out.
     pub profile: Option<String>,
+    /// The role of Marathon itself; the star when left out.
+    pub role: Option<String>,
     /// Whether Marathon can use secrets.
     #[serde(default = "yes")]
     pub secrets: bool,
