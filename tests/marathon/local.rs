@@ -41,7 +41,6 @@ pub async fn run(row: &Row, steps: &[Step], http: &reqwest::Client) -> Result<()
     let config = LocalConfig {
         dir: dir.path().join("marathon"),
         listen: "127.0.0.1:0".parse().unwrap(),
-        role: "*".to_owned(),
         profile: row.profile.as_deref().map_or_else(Profile::default, |version| version.parse().unwrap()),
         role: row.role.clone().unwrap_or_else(|| "*".to_owned()),
         // Simulated tasks may use secrets; what there is without them is seen at the other kind.
