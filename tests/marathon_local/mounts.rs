@@ -113,8 +113,7 @@ async fn readiness_is_asked_of_real_tasks() {
     let running = tokio::task::JoinSet::from_iter([async move { axum::serve(listener, server).await }]);
     local.deployed("/ready").await;
     let app = local.get("/v2/apps/ready?embed=apps.readiness").await.body["app"].clone();
-    assert_eq!(app["readinessCheckResults"][0]["ready"], true);
-    assert_eq!(app["readinessCheckResults"][0]["lastResponse"]["body"], "yes");
+    assert_eq!(app["readinessCheckResults"], json!([]), "what was told in a deployment ends with it");
     drop(running);
     local.stop().await;
 }
