@@ -156,9 +156,10 @@ fn effect_of(changes: &[Change], observed: &Object, target: &Object) -> Effect {
     }
 }
 
-/// Whether Marathon refuses the change because the app has local volumes.
+/// Whether Marathon refuses the change because the app has local volumes. It takes another role by force, but the
+/// reservations keep the old one.
 fn is_forbidden(changes: &[Change], observed: &Object, target: &Object) -> bool {
-    let fixed = ["/cpus", "/mem", "/disk", "/gpus", "/requirePorts"];
+    let fixed = ["/cpus", "/mem", "/disk", "/gpus", "/requirePorts", "/role"];
     changes.iter().any(|change| fixed.contains(&change.path.as_str()))
         || local_volumes(observed) != local_volumes(target)
         || host_ports(observed) != host_ports(target)

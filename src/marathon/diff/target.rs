@@ -74,9 +74,10 @@ fn take_network_names(target: &mut Object, observed: &Object) {
     }
 }
 
-/// Marathon 1.9 strikes all roles but the app's own and `*`, and makes `*` of an empty rest.
+/// Marathon 1.9 strikes all roles but the app's own and `*`, and makes `*` of an empty rest. The app's own is the one that
+/// it is to have.
 fn take_sanitised_roles(target: &mut Object, observed: &Object) {
-    let Some(own) = observed.get("role") else { return };
+    let Some(own) = target.get("role") else { return };
     let (Some(desired), Some(there)) =
         (target.get("acceptedResourceRoles"), observed.get("acceptedResourceRoles"))
     else {
