@@ -22,7 +22,7 @@ mod target;
 
 use serde_json::{Map, Value};
 
-use super::normalize::{FieldError, has_volume, normalize, normalize_observed, ports};
+use super::normalize::{FieldError, has_volume, normalize, normalize_observed};
 use crate::model::{App, Change, Digest, Effect};
 
 type Object = Map<String, Value>;
@@ -162,7 +162,7 @@ fn is_forbidden(changes: &[Change], observed: &Object, target: &Object) -> bool 
     let fixed = ["/cpus", "/mem", "/disk", "/gpus", "/requirePorts", "/role"];
     changes.iter().any(|change| fixed.contains(&change.path.as_str()))
         || local_volumes(observed) != local_volumes(target)
-        || host_ports(observed) != host_ports(target)
+        || ports::moves_on_hosts(observed, target)
 }
 
 fn local_volumes(app: &Object) -> Vec<String> {
@@ -171,14 +171,6 @@ fn local_volumes(app: &Object) -> Vec<String> {
     let mut local: Vec<_> = local.map(Value::to_string).collect();
     local.sort();
     local
-}
-
-fn host_ports(app: &Object) -> Vec<u64> {
-    let key = if app.contains_key("portDefinitions") { "port" } else { "hostPort" };
-    let mut numbers: Vec<_> = ports(app).iter().filter_map(|port| port.get(key)?.as_u64()).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
 }
 
 #[cfg(test)]

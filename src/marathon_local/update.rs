@@ -91,15 +91,14 @@ pub fn check_resident(old: &App, new: &App, force: bool) -> Result<(), Refusal> 
     }
     let persistent = |app: &App| {
         let volumes = definition::volumes(app).filter(|v| v.get("persistent").is_some());
-        volumes.cloned().collect::<Vec<_>>()
+        // Their order does not matter.
+        volumes.map(Value::to_string).collect::<BTreeSet<_>>()
     };
     if persistent(old) != persistent(new) {
         fault("/", "Persistent volumes can not be changed!".to_owned());
     }
-    // Ports are assigned before anything is compared: a 0 is the old number.
-    let mut assigned = new.clone();
-    ports::assign_service_ports(&mut assigned, Some(old), &BTreeSet::new());
-    if host_ports(old) != host_ports(&assigned) {
+    // Marathon gives numbers first (`GroupManagerImpl.scala`).
+    if host_ports(old) != host_ports(&numbered(old, new)) {
         fault("/", PORTS_CHANGED.to_owned());
     }
     let role = |app: &App| app.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -124,16 +123,22 @@ const RESOURCES_CHANGED: &str = "Services with persistent volumes configured may
 const PORTS_CHANGED: &str = "Services with persistent volumes configured may not change host ports. If you need to \
                              make this change, please create a new service.";
 
-/// The ports of the host that a definition insists on.
+/// The ports of hosts: all port definitions, required or not, or the host ports of mappings.
 fn host_ports(app: &App) -> BTreeSet<u64> {
-    let mappings = app.get("container").and_then(|c| c.get("portMappings"));
-    let (list, key) = if definition::is_on_host_network(app) && definition::requires_ports(app) {
-        (app.get("portDefinitions"), "port")
-    } else {
-        (mappings, "hostPort")
+    let mappings = app.get("container").and_then(|c| c.get("portMappings")).and_then(Value::as_array);
+    let (list, key) = match mappings.filter(|mappings| !mappings.is_empty()) {
+        Some(mappings) => (Some(mappings), "hostPort"),
+        None => (app.get("portDefinitions").and_then(Value::as_array), "port"),
     };
-    let list = list.and_then(Value::as_array).into_iter().flatten();
-    list.filter_map(|port| port.get(key)?.as_u64()).collect()
+    list.into_iter().flatten().filter_map(|port| port.get(key)?.as_u64()).collect()
+}
+
+/// The definition with numbers for ports given as 0. Which free ones it gets does not matter: none of them is an old
+/// one.
+fn numbered(old: &App, new: &App) -> App {
+    let mut new = new.clone();
+    ports::assign_service_ports(&mut new, Some(old), &BTreeSet::new());
+    new
 }
 
 /// The version that a body asks to go back to: it says nothing else.
@@ -280,7 +285,8 @@ mod tests {
     #[test]
     fn apps_with_volumes_change_little() {
         let volume = |size: u64| json!({"volumes": [{"containerPath": "d", "mode": "RW", "persistent": {"size": size}}], "type": "MESOS"});
-        let old = canonical(json!({"cmd": "sleep 1", "container": volume(10)}));
+        let mut old = canonical(json!({"cmd": "sleep 1", "container": volume(10)}));
+        assert!(ports::assign_service_ports(&mut old, None, &BTreeSet::new()));
         let places = |body: Value, force: bool| match check_resident(&old, &app(body), force) {
             Ok(()) => Vec::new(),
             Err(Refusal::Invalid(errors)) => errors.into_iter().map(|e| e.path).collect(),
@@ -292,6 +298,11 @@ mod tests {
             new.into_value()
         };
         assert!(places(with("env", json!({"A": "b"})), false).is_empty());
+        let port = |number: u16| {
+            with("portDefinitions", json!([{"port": number, "name": "other", "protocol": "tcp"}]))
+        };
+        assert!(places(port(0), false).is_empty(), "the number stays");
+        assert_eq!(places(port(80), false), ["/"], "required or not");
         assert_eq!(places(with("mem", json!(64)), false), ["/mem"]);
         assert_eq!(places(with("requirePorts", json!(true)), false)[0], "/requirePorts");
         let ported = |port: u64| {

@@ -7,10 +7,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod apps;
 mod expect;
+mod laws;
 mod local;
 mod pure;
 mod row;
+mod world;
 mod yaml;
 
 use std::path::{Path, PathBuf};

@@ -5,10 +5,15 @@
 //! position where a port has no name.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
 use super::Object;
+use crate::marathon::normalize::ports;
+
+/// Where Marathon takes numbers from, unless it was started with others (`--local_port_min`, `--local_port_max`).
+const ASSIGNED: RangeInclusive<u64> = 10_000..=20_000;
 
 /// Puts the observed numbers where the desired app says 0.
 pub(super) fn take_assigned(target: &mut Object, observed: &Object) {
@@ -40,4 +45,29 @@ fn assign(ports: &mut [Value], there: &[Value], key: &str) {
             port[key] = n.into();
         }
     }
+}
+
+/// Whether the ports of hosts change. To Marathon those are the port definitions, required or not, and the host ports
+/// of mappings, and it looks at them after it gave numbers for 0: first those that the old definition had and the
+/// new one does not name, in their order (`state/AppDefinition.scala` and
+/// `core/group/impl/AssignDynamicServiceLogic.scala` of mesosphere/marathon).
+pub(super) fn moves_on_hosts(observed: &Object, target: &Object) -> bool {
+    let mut asked = numbers(target, "hostPort");
+    if target.contains_key("portDefinitions") {
+        let mut had = numbers(observed, "servicePort");
+        had.retain(|port| ASSIGNED.contains(port) && !asked.contains(port));
+        let mut had = had.into_iter();
+        for port in asked.iter_mut().filter(|port| **port == 0) {
+            // What is taken anew was nobody's, so it is none of the old ones.
+            *port = had.next().unwrap_or(u64::MAX);
+        }
+    }
+    let set = |numbers: Vec<u64>| numbers.into_iter().collect::<BTreeSet<_>>();
+    set(numbers(observed, "hostPort")) != set(asked)
+}
+
+/// The numbers of port definitions, or those numbers of mappings, in their order.
+fn numbers(app: &Object, of_mapping: &str) -> Vec<u64> {
+    let key = if app.contains_key("portDefinitions") { "port" } else { of_mapping };
+    ports(app).iter().filter_map(|port| port.get(key)?.as_u64()).collect()
 }

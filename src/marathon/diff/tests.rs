@@ -203,6 +203,14 @@ fn ignored_places_are_not_compared_and_are_sent_as_observed() {
 }
 
 #[test]
+fn accepted_roles_fit_the_role_that_is_wanted() {
+    let before = served(&with(&base(), &json!({"acceptedResourceRoles": ["*"]})));
+    let desired = with(&base(), &json!({"role": "r", "acceptedResourceRoles": ["r"]}));
+    let body = to_send(&desired, &before, None, &[]).unwrap();
+    assert_eq!(body.get("acceptedResourceRoles"), Some(&json!(["r"])));
+}
+
+#[test]
 fn resident_apps_would_have_to_be_recreated() {
     let volume = |size: u64| {
         let volume = json!({"containerPath": "d", "mode": "RW", "persistent": {"size": size}});
@@ -216,6 +224,12 @@ fn resident_apps_would_have_to_be_recreated() {
     assert_eq!(effect(&resident(volume(11))), Effect::Recreate);
     assert_eq!(effect(&app(base())), Effect::Recreate);
     assert_eq!(effect(&resident(json!({"portDefinitions": [{"port": 80}]}))), Effect::Recreate);
+    assert_eq!(effect(&resident(json!({"role": "other"}))), Effect::Recreate);
+    // A port of another name takes the number of the one that goes.
+    let renamed = json!({"portDefinitions": [{"port": 0, "name": "other"}]});
+    assert_eq!(effect(&resident(renamed)), Effect::Restart);
+    let more = json!({"portDefinitions": [{"port": 0, "name": "default"}, {"port": 0}]});
+    assert_eq!(effect(&resident(more)), Effect::Recreate);
     assert_eq!(effect(&resident(json!({"instances": 2}))), Effect::Scale);
     assert_eq!(effect(&resident(json!({"env": {}}))), Effect::Restart);
 }
