@@ -16,6 +16,7 @@ use crate::world::{World, in_virtual_time};
 
 /// How many cases each law is tried on.
 fn cases(usual: u32) -> u32 {
+    #[expect(clippy::disallowed_methods, reason = "how much is tried is told to this test from outside")]
     let number = std::env::var("DCOS_REGISTRY_LAWS").ok();
     number.map_or(usual, |number| number.parse().unwrap())
 }

@@ -69,6 +69,12 @@ impl World {
         body
     }
 
+    /// Sets what becomes of the tasks that an app launches.
+    pub async fn outcome(&self, id: &str, outcome: &Value) {
+        let (status, answer) = self.send("PUT", &format!("/local/outcomes{id}"), outcome).await;
+        assert_eq!(status, 204, "{answer}");
+    }
+
     /// The app as it is shown.
     pub async fn app(&self, id: &str) -> App {
         let mut body = self.get(&format!("/v2/apps{id}")).await;
