@@ -9,10 +9,13 @@
 
 mod apps;
 mod expect;
+mod faults;
 mod laws;
 mod local;
 mod pure;
 mod row;
+mod script;
+mod trial;
 mod world;
 mod yaml;
 
