@@ -195,6 +195,10 @@ pub(super) async fn unpublishes(own: Arc<Instance>) {
     while own.busy() {
         own.leisure().await;
         own.leisure().await;
+        // By a slow clock that may have been minutes.
+        if !own.busy() {
+            return;
+        }
         let coordinate = own.any(&own.storage.catalog.state());
         let start = own.world.now();
         let outcome = own.storage.catalog.unpublish(coordinate.clone()).await;
