@@ -1,7 +1,9 @@
 //! What real tasks find: volumes, secrets, names under which they are reached; and agents that go away.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -92,8 +94,14 @@ async fn an_agent_goes_away_on_demand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_is_asked_of_real_tasks() {
     let local = Local::start().await;
-    let server =
-        axum::Router::new().route("/", axum::routing::get(async || (axum::http::StatusCode::OK, "yes")));
+    let open = Arc::new(AtomicBool::new(false));
+    let is_open = Arc::clone(&open);
+    let answer = async move || {
+        let code =
+            if is_open.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (code, "not yet")
+    };
+    let server = axum::Router::new().route("/", axum::routing::get(answer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     // Nobody listens on the port until later, so that the deployment waits.
@@ -111,9 +119,17 @@ async fn readiness_is_asked_of_real_tasks() {
         .await;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let running = tokio::task::JoinSet::from_iter([async move { axum::serve(listener, server).await }]);
+    local
+        .wait("an answer", async || {
+            let app = local.get("/v2/apps/ready?embed=apps.readiness").await.body["app"].clone();
+            let result = app["readinessCheckResults"][0].clone();
+            if result["lastResponse"]["body"] == "not yet" { Ok(()) } else { Err(app.to_string()) }
+        })
+        .await;
+    open.store(true, Ordering::Relaxed);
     local.deployed("/ready").await;
     let app = local.get("/v2/apps/ready?embed=apps.readiness").await.body["app"].clone();
-    assert_eq!(app["readinessCheckResults"], json!([]), "what was told in a deployment ends with it");
+    assert_eq!(app["readinessCheckResults"], json!([]), "results belong to deployments");
     drop(running);
     local.stop().await;
 }
