@@ -95,8 +95,7 @@ impl Script {
             // What the first change launched is kept, and never starts.
             Fault::Passes if self.fault.forced && self.action == "scale" => return None,
             Fault::Passes if works => vec![if deletes { "Gone" } else { "Done" }],
-            Fault::Passes => vec!["Stuck"],
-            Fault::Holds => vec!["Stuck"],
+            Fault::Passes | Fault::Holds => vec!["Stuck"],
             Fault::Blinds => vec!["Unreadable"],
             Fault::Refuses => vec!["Refused"],
             Fault::Overwrites if !deletes => vec!["Superseded"],
