@@ -6,6 +6,7 @@
 //! own seed; `DCOS_REGISTRY_FAULTS=<number>` runs all of them so many times with other seeds.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -52,7 +53,11 @@ fn tried_by_several(scripts: &[Script]) -> Vec<(Seen, Option<String>)> {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(script) = scripts.get(number) else { return };
-                    let result = in_virtual_time(tried(script));
+                    let trial = AssertUnwindSafe(|| in_virtual_time(tried(script)));
+                    let result = catch_unwind(trial).unwrap_or_else(|panic| {
+                        println!("the combination that panics: {script}");
+                        resume_unwind(panic)
+                    });
                     results.lock().unwrap().insert(number, result);
                 }
             });
