@@ -101,6 +101,7 @@ impl Script {
             Fault::Passes if self.fault.forced && self.action == "scale" => return None,
             Fault::Passes if works => vec![if deletes { "Gone" } else { "Done" }],
             Fault::Passes | Fault::Holds => vec!["Stuck"],
+            Fault::Blinds if deletes => vec!["Refused"],
             Fault::Blinds => vec!["Unreadable"],
             Fault::Refuses => vec!["Refused"],
             Fault::Overwrites if !deletes => vec!["Superseded"],
