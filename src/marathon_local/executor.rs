@@ -14,6 +14,20 @@ use tokio::sync::{mpsc, watch};
 use super::definition::{HealthCheck, ReadinessCheck};
 use crate::model::{App, AppId};
 
+/// Why offers are declined, in the order in which it is asked (`NoOfferMatchReason.scala`).
+pub const REASONS: &[&str] = &[
+    "UnfulfilledRole",
+    "UnfulfilledConstraint",
+    "NoCorrespondingReservationFound",
+    "AgentMaintenance",
+    "InsufficientCpus",
+    "InsufficientMemory",
+    "InsufficientDisk",
+    "InsufficientGpus",
+    "InsufficientPorts",
+    "DeclinedScarceResources",
+];
+
 /// A task to run. Everything is fixed at its launch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskSpec {

@@ -12,7 +12,9 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::definition::{HealthCheck, ReadinessCheck};
-use super::executor::{Executor, KillSignal, Progress, ProgressSink, ReadinessAnswer, TaskEnd, TaskSpec};
+use super::executor::{
+    Executor, KillSignal, Progress, ProgressSink, REASONS, ReadinessAnswer, TaskEnd, TaskSpec,
+};
 use crate::clock::Clock;
 use crate::model::AppId;
 
@@ -71,20 +73,6 @@ impl Default for Outcome {
         Self { what: What::Runs, startup: 0.0, after: 0.0, stopping: 0.0, back: None, reason, times: None }
     }
 }
-
-/// Why offers may be declined.
-const REASONS: &[&str] = &[
-    "UnfulfilledRole",
-    "UnfulfilledConstraint",
-    "NoCorrespondingReservationFound",
-    "AgentMaintenance",
-    "InsufficientCpus",
-    "InsufficientMemory",
-    "InsufficientDisk",
-    "InsufficientGpus",
-    "InsufficientPorts",
-    "DeclinedScarceResources",
-];
 
 /// What is set for all apps. Cheap to clone; clones share it.
 #[derive(Clone, Default)]

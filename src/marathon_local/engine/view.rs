@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Cause, Context, Engine, Withheld};
+use crate::marathon_local::executor::REASONS;
 use crate::marathon_local::health::Health;
 use crate::marathon_local::pod;
 use crate::marathon_local::ports::{self, SERVICE_PORTS};
@@ -46,20 +47,6 @@ pub struct GroupEmbed {
     /// And with each app.
     pub app: Embed,
 }
-
-/// Why offers are declined, in the order in which it is asked (`NoOfferMatchReason.scala`).
-const REASONS: &[&str] = &[
-    "UnfulfilledRole",
-    "UnfulfilledConstraint",
-    "NoCorrespondingReservationFound",
-    "AgentMaintenance",
-    "InsufficientCpus",
-    "InsufficientMemory",
-    "InsufficientDisk",
-    "InsufficientGpus",
-    "InsufficientPorts",
-    "DeclinedScarceResources",
-];
 
 /// A definition as it is answered.
 pub(super) fn definition_json(app: &App) -> Value {
