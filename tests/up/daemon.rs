@@ -119,6 +119,14 @@ impl Daemon {
         self.lines.text()
     }
 
+    /// Waits until a text is printed; what the API tells comes before the lines that say it.
+    pub fn wait_until_printed(&self, text: &str) {
+        eventually(&format!("{text:?} is printed"), || {
+            let printed = self.printed();
+            if printed.contains(text) { Ok(()) } else { Err(printed) }
+        });
+    }
+
     /// Waits until all units are ready.
     pub fn wait_until_ready(&self) {
         eventually("all units are ready", || {

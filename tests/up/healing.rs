@@ -59,7 +59,7 @@ fn an_app_is_deleted_by_hand(daemon: &Daemon) {
         if app["version"] == before.as_str() { Err("still the old one".to_owned()) } else { Ok(()) }
     });
     daemon.wait_until_ready();
-    assert!(daemon.printed().contains("somebody had removed it"), "{}", daemon.printed());
+    daemon.wait_until_printed("somebody had removed it");
 }
 
 fn an_app_is_scaled_by_hand(daemon: &Daemon) {

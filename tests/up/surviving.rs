@@ -74,7 +74,7 @@ fn a_start_with_a_broken_manifest_keeps_what_was_accepted_before() {
     place.edit("  options:", "  optoins:");
     let second = Daemon::start_at(&place, &registry, &marathon);
     second.wait_until_ready();
-    assert!(second.printed().contains("optoins"), "{}", second.printed());
+    second.wait_until_printed("optoins");
     let (status, body) = second.marathon("DELETE", "/v2/apps/quickstart/hello-moon", None);
     assert_eq!(status, 200, "{body}");
     eventually("what is deleted comes back", || second.app("/quickstart/hello-moon").map(|_| ()));
