@@ -6,6 +6,7 @@
 
 pub mod desired;
 pub mod execute;
+pub mod followup;
 pub mod guard;
 pub mod hold;
 pub mod leader;
@@ -37,6 +38,7 @@ use crate::storage::control::ControlOperation;
 use crate::storage::lease::Tenure;
 use crate::telemetry::{Metrics, chain};
 use execute::Executor;
+use followup::Followups;
 use hold::Holds;
 use plan::PlanSettings;
 use stage::{Accepted, Stage};
@@ -115,6 +117,8 @@ pub struct Controller {
     clock: Clock,
     entropy: Entropy,
     view: watch::Sender<View>,
+    /// What the last pass found of the changes under way.
+    followups: watch::Sender<Followups>,
     nudge: Arc<Notify>,
     write_limit: Duration,
 }
@@ -134,6 +138,7 @@ struct Look {
     accepted: Option<Arc<Accepted>>,
     problems: Vec<Problem>,
     observation: Observation,
+    followups: Followups,
 }
 
 impl Controller {
@@ -152,6 +157,7 @@ impl Controller {
             clock: parts.clock,
             entropy: parts.entropy,
             view: watch::Sender::new(View::default()),
+            followups: watch::Sender::new(Followups::new()),
             nudge: Arc::default(),
         }
     }
@@ -181,6 +187,7 @@ impl Controller {
         self.restore().await;
         while !stop.is_cancelled() {
             let look = self.look().await;
+            self.followups.send_replace(look.followups.clone());
             let plan = self.plan(&look);
             let changed = match &look.accepted {
                 Some(accepted) => book.merge(&accepted.desired, &plan, &[], self.clock.wall()),
@@ -224,6 +231,8 @@ impl Controller {
                 look = self.look() => look,
                 () = stop.cancelled() => break,
             };
+            // Only passes count as looks: who just asks for a plan may ask twice in a moment.
+            self.followups.send_replace(look.followups.clone());
             let pause = match self.pass(look, begun, executor, &mut holds, &mut book).await {
                 Pace::News => {
                     delays.reset();
@@ -331,15 +340,25 @@ impl Controller {
         let (accepted, problems) = (stage.accepted(), stage.problems());
         drop(stage);
         let desired = accepted.as_ref().map(|accepted| &accepted.desired);
-        let observation = observe::observe(&self.marathon, &self.storage, desired).await;
-        Look { accepted, problems, observation }
+        let mut observation = observe::observe(&self.marathon, &self.storage, desired).await;
+        let followups = match desired {
+            Some(desired) => {
+                let (marathon, now) = (&self.marathon, self.clock.wall());
+                let (control, earlier) = (self.storage.control.state(), self.followups.borrow().clone());
+                let inventory = &control.inventory;
+                observe::follow_up(marathon, desired, inventory, &earlier, now, &mut observation).await
+            }
+            None => Followups::new(),
+        };
+        Look { accepted, problems, observation, followups }
     }
 
     fn plan(&self, look: &Look) -> Plan {
         let mut plan = match &look.accepted {
             Some(accepted) => {
                 let control = self.storage.control.state();
-                plan::plan(&accepted.desired, &look.observation, &control.inventory, &self.settings)
+                let Look { observation, followups, .. } = look;
+                plan::plan(&accepted.desired, observation, &control.inventory, followups, &self.settings)
             }
             None => Plan::default(),
         };

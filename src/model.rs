@@ -32,7 +32,7 @@ pub use content::{
 };
 pub use coordinate::Coordinate;
 pub use digest::{Digest, DigestHasher};
-pub use inventory::{Intent, IntentVerb, Inventory, Owned};
+pub use inventory::{Failed, Good, Intent, IntentVerb, Inventory, Owned, Rollout};
 pub use name::{InvalidName, PackageName, PackageVersion, SourceName, UnitName};
 pub use observation::{Observation, ObservedPackage};
 pub use outcome::{ErrorClass, Outcome, OutcomeResult};

@@ -22,6 +22,7 @@ const RINGS: &[&[&str]] = &[
         "marathon::profile",
         "marathon::rewrite",
         "controller::desired",
+        "controller::followup",
         "controller::plan",
         "controller::guard",
         "controller::report",

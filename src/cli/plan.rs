@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::daemon::{ServerArgument, ask};
 use super::{CHANGES, CommandResult, print, runtime};
 use crate::clock::{Clock, Entropy};
+use crate::controller::followup::Followups;
 use crate::controller::plan::{PlanSettings, plan};
 use crate::controller::stage::Stage;
 use crate::controller::{observe, report};
@@ -93,7 +94,7 @@ async fn without_daemon(
         limits: config::up_limits(),
         own_app: None,
     };
-    let mut made = plan(&accepted.desired, &observation, &inventory, &settings);
+    let mut made = plan(&accepted.desired, &observation, &inventory, &Followups::new(), &settings);
     made.problems = problems;
     Ok(made)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::manifest::{
-    AppSpec, DriftPolicy, Manifest, PackageSpec, Presence, ServiceSpec, Spec, UnitDocument,
+    AppSpec, DriftPolicy, Manifest, OnFailure, PackageSpec, Presence, ServiceSpec, Spec, UnitDocument,
 };
 use crate::marathon::normalize::{
     FieldError, normalize, normalize_dropping, normalize_dropping_for, normalize_for,
@@ -71,6 +71,8 @@ pub struct DesiredUnit {
     pub absent: bool,
     /// How long it may take to become ready before that is called a failure; none for packages.
     pub timeout: Option<Duration>,
+    /// What to do then.
+    pub on_failure: OnFailure,
 }
 
 /// The units of one manifest revision.
@@ -143,6 +145,7 @@ fn resolve_unit(
         protect: upkeep.is_some_and(|upkeep| upkeep.protect),
         absent: upkeep.is_some_and(|upkeep| upkeep.state == Presence::Absent),
         timeout: upkeep.map(|upkeep| upkeep.wait),
+        on_failure: upkeep.map_or(OnFailure::Hold, |upkeep| upkeep.on_failure),
     })
 }
 

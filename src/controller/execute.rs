@@ -17,8 +17,8 @@ use crate::bundle::{self, DescribedPackage, MemberReader};
 use crate::controller::hold::Holds;
 use crate::marathon::{Client, MarathonError, Written};
 use crate::model::{
-    Action, App, AppId, BookEntry, Coordinate, Epoch, ErrorClass, Intent, IntentVerb, Inventory, Member,
-    Operation, Outcome, OutcomeResult, Plan,
+    Action, App, AppId, BookEntry, Cause, Coordinate, Epoch, ErrorClass, Intent, IntentVerb, Inventory,
+    Member, Operation, Outcome, OutcomeResult, Owned, Plan, Rollout,
 };
 use crate::storage::Storage;
 use crate::storage::control::ControlOperation;
@@ -153,20 +153,27 @@ impl Executor {
             Operation::Publish { coordinate, release_version, .. } => {
                 self.publish(coordinate, *release_version, packages).await
             }
-            Operation::CreateApp { app_id, app, book } => self.create(action, app_id, app, book).await,
+            Operation::CreateApp { app_id, app, book } => {
+                self.create(action, app_id, app, book, inventory.apps.get(app_id)).await
+            }
             Operation::UpdateApp { app_id, app, book, observed_version, force, .. } => {
                 let owned = inventory.apps.get(app_id);
-                let same = owned.filter(|owned| owned.applied_digest == book.applied_digest);
-                let before = same.map_or(0, |owned| owned.unchanged_puts);
-                self.update(action, app_id, app, book, observed_version, *force, before).await
+                self.update(action, app_id, app, book, observed_version, *force, owned).await
             }
             Operation::DeleteApp { app_id, observed_version, force } => {
                 self.delete(app_id, observed_version, *force).await
             }
             Operation::Adopt { app_id, book, observed_version, deployment } => {
                 let written = Written { version: observed_version.clone(), deployment: deployment.clone() };
-                Ok(vec![done(action, app_id, book, written, 0)])
+                let owned = inventory.apps.get(app_id);
+                // What is only written down differently goes on as it was; what was resumed began before it was seen.
+                let rollout = match inventory.intents.get(app_id).filter(|_| action.cause == Cause::Resumed) {
+                    Some(intent) => Some(self.rollout(owned, &intent.observed_version, false)),
+                    None => owned.and_then(|owned| owned.rollout.clone()),
+                };
+                Ok(vec![done(action, app_id, book, written, 0, rollout)])
             }
+            Operation::Confirm { app_id } => Ok(vec![ControlOperation::Confirmed { app_id: app_id.clone() }]),
             Operation::Forget { app_id } => self.forget(app_id).await,
         };
         match ran {
@@ -238,13 +245,15 @@ impl Executor {
         app_id: &AppId,
         app: &App,
         book: &BookEntry,
+        owned: Option<&Owned>,
     ) -> Result<Vec<ControlOperation>, Stopped> {
         if self.marathon.app(app_id).await.map_err(|error| Stopped::reading(&error))?.is_some() {
             return Err(Stopped::Skipped("it exists by now".to_owned()));
         }
         self.still_leading()?;
         let written = self.marathon.create(app).await.map_err(|error| Stopped::writing(&error))?;
-        Ok(vec![done(action, app_id, book, written, 0)])
+        let rollout = self.rollout(owned, "", false);
+        Ok(vec![done(action, app_id, book, written, 0, Some(rollout))])
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are the fields of one operation")]
@@ -256,7 +265,7 @@ impl Executor {
         book: &BookEntry,
         observed_version: &str,
         force: bool,
-        unchanged_before: u32,
+        owned: Option<&Owned>,
     ) -> Result<Vec<ControlOperation>, Stopped> {
         self.still_there(app_id, observed_version).await?;
         self.still_leading()?;
@@ -268,8 +277,17 @@ impl Executor {
         if unchanged {
             observed_version.clone_into(&mut written.version);
         }
-        let unchanged_puts = if unchanged { unchanged_before + 1 } else { 0 };
-        Ok(vec![done(action, app_id, book, written, unchanged_puts)])
+        let same = owned.filter(|owned| unchanged && owned.applied_digest == book.applied_digest);
+        let unchanged_puts = same.map_or(u32::from(unchanged), |owned| owned.unchanged_puts + 1);
+        let rollout = self.rollout(owned, observed_version, force);
+        Ok(vec![done(action, app_id, book, written, unchanged_puts, Some(rollout))])
+    }
+
+    /// A change that Marathon took just now. Where another one was still under way, what was good before that one is
+    /// what was good last.
+    fn rollout(&self, owned: Option<&Owned>, observed_version: &str, forced: bool) -> Rollout {
+        let from = Some(observed_version.to_owned()).filter(|version| !version.is_empty());
+        Rollout { since: self.clock.wall(), from, forced, good: owned.and_then(Owned::last_good) }
     }
 
     async fn delete(
@@ -387,9 +405,10 @@ fn recorded_size(action: &Action, inventory: &Inventory) -> usize {
         | Operation::UpdateApp { book, .. }
         | Operation::Adopt { book, .. } => Some(&book.applied),
         Operation::DeleteApp { app_id, .. } => inventory.apps.get(app_id).map(|owned| &owned.applied),
-        Operation::Publish { .. } | Operation::Forget { .. } => None,
+        Operation::Publish { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => None,
     };
-    1024 + applied.and_then(|app| serde_json::to_vec(app).ok()).map_or(0, |text| text.len())
+    // What was good before is remembered beside it.
+    1024 + 2 * applied.and_then(|app| serde_json::to_vec(app).ok()).map_or(0, |text| text.len())
 }
 
 /// What is announced before a write to Marathon.
@@ -402,18 +421,21 @@ fn intent(action: &Action, inventory: &Inventory, epoch: Epoch) -> Option<Contro
         Operation::DeleteApp { app_id, observed_version, .. } => {
             (app_id, IntentVerb::Delete, observed_version.clone())
         }
-        Operation::Publish { .. } | Operation::Adopt { .. } | Operation::Forget { .. } => return None,
+        Operation::Publish { .. }
+        | Operation::Adopt { .. }
+        | Operation::Confirm { .. }
+        | Operation::Forget { .. } => return None,
     };
-    let (applied, body) = match &action.operation {
+    let (applied, body, failed) = match &action.operation {
         Operation::CreateApp { book, .. } | Operation::UpdateApp { book, .. } => {
-            (book.applied.clone(), book.applied_digest)
+            (book.applied.clone(), book.applied_digest, book.failed.clone())
         }
         _ => {
             let owned = inventory.apps.get(app_id)?;
-            (owned.applied.clone(), owned.applied_digest)
+            (owned.applied.clone(), owned.applied_digest, None)
         }
     };
-    let intent = Intent { unit: action.unit.clone(), verb, body, applied, observed_version, epoch };
+    let intent = Intent { unit: action.unit.clone(), verb, body, applied, observed_version, failed, epoch };
     Some(ControlOperation::Intent { app_id: app_id.clone(), intent })
 }
 
@@ -423,10 +445,11 @@ fn done(
     book: &BookEntry,
     written: Written,
     unchanged_puts: u32,
+    rollout: Option<Rollout>,
 ) -> ControlOperation {
     ControlOperation::Done {
         app_id: app_id.clone(),
-        owned: crate::model::Owned {
+        owned: Owned {
             unit: action.unit.clone(),
             applied: book.applied.clone(),
             applied_digest: book.applied_digest,
@@ -434,6 +457,8 @@ fn done(
             deployment: written.deployment,
             unchanged_puts,
             protect: book.protect,
+            rollout,
+            failed: book.failed.clone(),
         },
     }
 }

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tracing::{debug, warn};
 
 use crate::controller::desired::{Desired, Goal};
+use crate::controller::followup::{self, Followups};
 use crate::marathon::{Client, MarathonError};
 use crate::model::{AppId, Completeness, Inventory, Observation, ObservedPackage};
 use crate::storage::Storage;
@@ -66,6 +68,26 @@ fn told<T>(what: &'static str, read: Result<Vec<T>, MarathonError>) -> Vec<T> {
         debug!(what, error = chain(&error), "why apps do not run is not told");
         Vec::new()
     })
+}
+
+/// Judges the changes under way by what was observed, and reads what is needed to take back those that failed.
+pub async fn follow_up(
+    marathon: &Client,
+    desired: &Desired,
+    inventory: &Inventory,
+    earlier: &Followups,
+    now: Timestamp,
+    observation: &mut Observation,
+) -> Followups {
+    let followups = followup::follow_up(desired, observation, inventory, earlier, now);
+    // The client bounds how many calls are under way.
+    let versions = followup::to_restore(desired, inventory, &followups).into_iter();
+    let reads = versions.map(|(app_id, version)| async move {
+        let read = marathon.app_at(&app_id, &version).await;
+        (app_id, read.map_err(|error| chain(&error)))
+    });
+    observation.former = futures::future::join_all(reads).await.into_iter().collect();
+    followups
 }
 
 /// Reads the catalog as this process has it, and the metadata of every coordinate that a unit names.

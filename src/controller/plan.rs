@@ -4,15 +4,17 @@
 //! executor, so what was shown is what runs. It never removes anything on the strength of something that
 //! was not read, and says for everything it does not do why.
 //!
-//! `apps` decides about one app, `removals` about what is no longer desired; this file walks the units in
-//! the order of their dependencies and writes the verdicts down.
+//! `apps` decides about one app, `rollback` about a change that failed, `removals` about what is no longer desired;
+//! this file walks the units in the order of their dependencies and writes the verdicts down.
 
 mod apps;
 mod removals;
+mod rollback;
 
 use std::collections::BTreeMap;
 
 use crate::controller::desired::{Desired, DesiredUnit, Goal};
+use crate::controller::followup::Followups;
 use crate::controller::guard::Limits;
 use crate::marathon::profile::Profile;
 use crate::model::{
@@ -37,12 +39,14 @@ pub fn plan(
     desired: &Desired,
     observed: &Observation,
     inventory: &Inventory,
+    followups: &Followups,
     settings: &PlanSettings,
 ) -> Plan {
     let mut planner = Planner {
         desired,
         observed,
         inventory,
+        followups,
         settings,
         profile: observed.marathon_version.as_deref().map(Profile::of).unwrap_or_default(),
         plan: Plan { revision: Some(desired.revision.clone()), ..Plan::default() },
@@ -90,6 +94,7 @@ struct Planner<'a> {
     desired: &'a Desired,
     observed: &'a Observation,
     inventory: &'a Inventory,
+    followups: &'a Followups,
     settings: &'a PlanSettings,
     profile: Profile,
     plan: Plan,
@@ -215,7 +220,9 @@ impl Planner<'_> {
             Operation::CreateApp { .. } => "is being created",
             Operation::UpdateApp { .. } => "is being updated",
             Operation::DeleteApp { .. } => "is being removed",
-            Operation::Adopt { .. } | Operation::Forget { .. } => "is being taken into the books",
+            Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => {
+                "is being taken into the books"
+            }
         };
         let state =
             UnitState::Progressing { reason: operation.label().to_owned(), message: message.to_owned() };
@@ -255,5 +262,9 @@ fn short(digest: Digest) -> String {
 
 /// Whether every deployment that holds the app was started by us.
 fn deployments_are_ours(app: &App, inventory: &Inventory) -> bool {
-    app.deployments().all(|id| inventory.apps.values().any(|owned| owned.deployment.as_deref() == Some(id)))
+    app.deployments().all(|id| is_ours(id, inventory))
+}
+
+fn is_ours(deployment: &str, inventory: &Inventory) -> bool {
+    inventory.apps.values().any(|owned| owned.deployment.as_deref() == Some(deployment))
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::marathon::labels;
 use crate::model::{
-    Action, Blocked, Cause, Change, ConditionStatus, Effect, Operation, Outcome, OutcomeResult, Plan,
-    Problem, Revision, UnitId, UnitStatus,
+    Action, Blocked, BookEntry, Cause, Change, ConditionStatus, Effect, Operation, Outcome, OutcomeResult,
+    Plan, Problem, Revision, UnitId, UnitStatus,
 };
 
 /// The longest text of a value shown in a change.
@@ -68,7 +68,7 @@ pub fn outcome_line(outcome: &Outcome) -> Option<String> {
             ("updated", format!("{app_id}: {}", effect_text(*effect)))
         }
         Operation::DeleteApp { app_id, .. } => ("removed", app_id.to_string()),
-        Operation::Adopt { .. } | Operation::Forget { .. } => return None,
+        Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => return None,
     };
     let unit = &action.unit;
     match &outcome.result {
@@ -78,6 +78,7 @@ pub fn outcome_line(outcome: &Outcome) -> Option<String> {
                 (Cause::Drifted, Operation::CreateApp { .. }) => text.push_str(" (somebody had removed it)"),
                 (Cause::Drifted, _) => text.push_str(" (somebody had changed it)"),
                 (Cause::Resumed, _) => text.push_str(" (its first try had no known end)"),
+                (Cause::RolledBack, _) => text.push_str(" (rolled back to what ran before)"),
                 _ => {}
             }
             for change in &action.changes {
@@ -128,7 +129,7 @@ fn action_text(text: &mut String, plan: &Plan, action: &Action) {
         }
         Operation::UpdateApp { app_id, effect, .. } => ('~', app_id.to_string(), effect_text(*effect).into()),
         Operation::DeleteApp { app_id, .. } => ('-', app_id.to_string(), "its tasks are stopped".into()),
-        Operation::Adopt { app_id, .. } | Operation::Forget { app_id } => {
+        Operation::Adopt { app_id, .. } | Operation::Confirm { app_id } | Operation::Forget { app_id } => {
             ('=', app_id.to_string(), "in our books only".into())
         }
     };
@@ -157,6 +158,11 @@ fn cause_text(plan: &Plan, action: &Action) -> String {
         (Cause::Removed, Operation::Forget { .. }) => "it is gone and no longer desired".to_owned(),
         (Cause::Removed, _) => "no longer desired".to_owned(),
         (Cause::Resumed, _) => "begun, and its end is not known; carried to its end".to_owned(),
+        (Cause::Ended, _) => "its last change is done".to_owned(),
+        (Cause::RolledBack, Operation::UpdateApp { book: BookEntry { failed: Some(failed), .. }, .. }) => {
+            format!("it failed, and what ran before is put back: {}", failed.reason)
+        }
+        (Cause::RolledBack, _) => "it failed, and what ran before is put back".to_owned(),
     };
     let before: Vec<_> = action.after.iter().filter_map(|index| plan.actions.get(*index)).collect();
     if let [first, rest @ ..] = before.as_slice() {

@@ -68,9 +68,11 @@ fn ends<'a>(plan: &Plan, outcomes: &'a [Outcome]) -> BTreeMap<&'a UnitId, &'a Ou
     let left_behind = |action: &Action| {
         action.operation.app_id().is_some_and(|id| targets.get(&action.unit) != Some(&id.as_str()))
     };
+    // Nor does it that a change was confirmed: the plan says how the unit stands.
+    let confirmed = |action: &Action| matches!(action.operation, Operation::Confirm { .. });
     let ended = outcomes.iter().filter(|outcome| match outcome.result {
         OutcomeResult::Skipped(_) => false,
-        OutcomeResult::Done => !left_behind(&outcome.action),
+        OutcomeResult::Done => !left_behind(&outcome.action) && !confirmed(&outcome.action),
         OutcomeResult::Failed { .. } | OutcomeResult::Held { .. } => true,
     });
     ended.map(|outcome| (&outcome.action.unit, outcome)).collect()
@@ -113,7 +115,9 @@ fn done(operation: &Operation) -> Verdict {
         Operation::CreateApp { .. } => "created; its tasks are starting",
         Operation::UpdateApp { .. } => "updated; its tasks follow",
         Operation::DeleteApp { .. } => "removed; its tasks are stopping",
-        Operation::Adopt { .. } | Operation::Forget { .. } => "taken into the books",
+        Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => {
+            "taken into the books"
+        }
     };
     let (reason, message) = (operation.label().to_owned(), message.to_owned());
     Verdict { ready: ConditionStatus::False, reconciling: true, stalled: false, reason, message }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::document::{AppSpec, DriftPolicy, Presence, ServiceSpec, Upkeep};
+use super::document::{AppSpec, DriftPolicy, OnFailure, Presence, ServiceSpec, Upkeep};
 use super::fields::{Faults, Fields, Located};
 use super::read::{Reference, read_depends_on};
 use crate::model::{App, AppId, UnitId, UnitKind, UnitName};
@@ -82,11 +82,8 @@ fn read_upkeep(
     read_depends_on(id, spec, references, faults);
     let drifts = [("enforce", DriftPolicy::Enforce), ("warn", DriftPolicy::Warn), ("off", DriftPolicy::Off)];
     let states = [("present", Presence::Present), ("absent", Presence::Absent)];
-    if let Some(on_failure) = spec.optional("onFailure")
-        && let Some(false) = on_failure.word(&[("hold", true), ("rollback", false)], faults)
-    {
-        on_failure.fault(faults, "rollback is not supported yet", "write hold");
-    }
+    let remedies = [("hold", OnFailure::Hold), ("rollback", OnFailure::Rollback)];
+    let on_failure = spec.optional("onFailure").and_then(|at| at.word(&remedies, faults));
     let drift = spec.optional("drift").and_then(|at| at.word(&drifts, faults));
     let state = spec.optional("state").and_then(|at| at.word(&states, faults));
     Upkeep {
@@ -94,6 +91,7 @@ fn read_upkeep(
         ignore: spec.optional("ignore").map(|at| read_pointers(&at, faults)).unwrap_or_default(),
         protect: spec.optional("protect").and_then(|at| at.flag(faults)).unwrap_or_default(),
         wait: spec.optional("wait").and_then(|at| read_wait(at, faults)).unwrap_or(DEFAULT_WAIT),
+        on_failure: on_failure.unwrap_or(OnFailure::Hold),
         state: state.unwrap_or(Presence::Present),
     }
 }

@@ -172,6 +172,8 @@ pub struct Upkeep {
     pub protect: bool,
     /// How long the app may take to become healthy before it counts as stalled.
     pub wait: Duration,
+    /// What to do when it does not become healthy in that time.
+    pub on_failure: OnFailure,
     /// Whether the app shall be there.
     pub state: Presence,
 }
@@ -185,6 +187,15 @@ pub enum DriftPolicy {
     Warn,
     /// Nothing.
     Off,
+}
+
+/// What to do about a change that does not come to run well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Leave it as it is, and say so.
+    Hold,
+    /// Put the last definition back that ran well.
+    Rollback,
 }
 
 /// Whether a thing shall be there.

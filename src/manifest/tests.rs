@@ -82,7 +82,7 @@ fn package_with(lines: &str) -> Vec<String> {
 fn a_good_manifest_is_read_in_full() {
     let text = format!(
         "{PACKAGE}  digest: sha256:{}\n  keep: all\n  state: present\n---\n{SERVICE}  dependsOn: [App/raw]\n  \
-         drift: warn\n  ignore: [/instances, /env/A~1B]\n  protect: true\n  wait: {{timeout: 1h30m}}\n  onFailure: hold\n  \
+         drift: warn\n  ignore: [/instances, /env/A~1B]\n  protect: true\n  wait: {{timeout: 1h30m}}\n  onFailure: rollback\n  \
          state: absent\n---\n",
         "0".repeat(64)
     );
@@ -108,12 +108,14 @@ fn a_good_manifest_is_read_in_full() {
     assert_eq!(spec.upkeep.ignore, ["/env/A~1B", "/instances"]);
     assert!(spec.upkeep.protect);
     assert_eq!(spec.upkeep.wait, Duration::from_secs(5400));
+    assert_eq!(spec.upkeep.on_failure, OnFailure::Rollback);
     assert_eq!(spec.upkeep.state, Presence::Absent);
 
     let Spec::App(spec) = &manifest.unit(&id(UnitKind::App, "raw")).unwrap().spec else { panic!() };
     assert_eq!(spec.app.get("env"), Some(&json!({"A": {"secret": "x"}})));
     assert_eq!(spec.upkeep.wait, Duration::from_secs(600));
     assert_eq!(spec.upkeep.drift, DriftPolicy::Enforce);
+    assert_eq!(spec.upkeep.on_failure, OnFailure::Hold);
 
     let order: Vec<String> = manifest.in_order().iter().map(|unit| unit.id.to_string()).collect();
     assert_eq!(order, ["Package/hello", "App/raw", "Service/world"]);
@@ -305,8 +307,8 @@ fn specs_of_services_are_checked() {
         ),
         ("  state: gone\n", "m/a.yaml:11: spec.state: \"gone\" is not known here (write present or absent)"),
         (
-            "  onFailure: rollback\n",
-            "m/a.yaml:11: spec.onFailure: rollback is not supported yet (write hold)",
+            "  onFailure: roleback\n",
+            "m/a.yaml:11: spec.onFailure: \"roleback\" is not known here (did you mean rollback?)",
         ),
         ("  wait: 10m\n", "m/a.yaml:11: spec.wait: expected a mapping, found text (keys: timeout)"),
         (

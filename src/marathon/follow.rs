@@ -100,6 +100,14 @@ pub enum Verdict {
     Stuck,
 }
 
+impl Verdict {
+    /// Whether the change failed by itself; what somebody else did is no failure of the change.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Stuck | Self::Ended(Ending::Halted))
+    }
+}
+
 /// A verdict with its reason, for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followup {
@@ -201,15 +209,6 @@ fn time(version: &str) -> Option<Timestamp> {
     version.parse().ok()
 }
 
-/// What the manifest wants where a change does not end well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Leave everything as it is.
-    Hold,
-    /// Put the last good definition back.
-    Rollback,
-}
-
 /// What may be done about a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
@@ -224,19 +223,17 @@ pub enum Remedy {
     Refused(String),
 }
 
-/// What to do about a verdict. The last good definition is put back by a PUT, never by undoing the deployment: that can
+/// What to do about a verdict where the last good definition shall come back. The last good definition is put back by a PUT, never by undoing the deployment: that can
 /// delete apps and stop all tasks. What somebody else did is not fought, and nobody else's deployment is
 /// cancelled.
 #[must_use]
 pub fn remedy(
     verdict: Verdict,
-    wish: OnFailure,
     has_last_good: bool,
     app: Option<&App>,
     is_ours: impl Fn(&str) -> bool,
 ) -> Remedy {
-    let failed = matches!(verdict, Verdict::Stuck | Verdict::Ended(Ending::Halted));
-    let Some(app) = app.filter(|_| failed && wish == OnFailure::Rollback) else { return Remedy::None };
+    let Some(app) = app.filter(|_| verdict.is_failure()) else { return Remedy::None };
     if !has_last_good {
         return Remedy::Refused("it never was healthy, so there is nothing to put back".into());
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{App, AppId, Digest, Epoch, Revision, UnitId};
 
 /// An app that we created or adopted.
@@ -23,6 +25,61 @@ pub struct Owned {
     pub unchanged_puts: u32,
     /// Never delete it, even after its document is gone.
     pub protect: bool,
+    /// The change that is under way; none once it ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// What was put there before and failed, where the last good definition was put back instead of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failed>,
+}
+
+impl Owned {
+    /// The last definition that was seen to run well: this one, or the one that the change under way began from.
+    #[must_use]
+    pub fn last_good(&self) -> Option<Good> {
+        let own = || Good {
+            version: self.version.clone(),
+            applied: self.applied.clone(),
+            applied_digest: self.applied_digest,
+        };
+        self.rollout.as_ref().map_or_else(|| Some(own()), |rollout| rollout.good.clone())
+    }
+}
+
+/// A change of an app that Marathon took and whose end is not known yet.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// When it was taken.
+    pub since: Timestamp,
+    /// The app version before; none where the app was created.
+    pub from: Option<String>,
+    /// Whether it was forced over other deployments.
+    pub forced: bool,
+    /// The last definition that was seen to run well; none where none was.
+    pub good: Option<Good>,
+}
+
+/// A definition that was seen to run well.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Good {
+    /// The app version under which Marathon keeps it.
+    pub version: String,
+    /// As [`Owned::applied`].
+    pub applied: App,
+    /// As [`Owned::applied_digest`].
+    pub applied_digest: Digest,
+}
+
+/// A definition that did not come to run well and was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    /// Digest of what was desired; it is not put there again as long as it stays the same.
+    pub digest: Digest,
+    /// What was wrong, for people.
+    pub reason: String,
 }
 
 /// What kind of write an intent announces.
@@ -51,6 +108,9 @@ pub struct Intent {
     pub applied: App,
     /// The app version observed before, empty for a create.
     pub observed_version: String,
+    /// As [`Owned::failed`], for a write that puts the last good definition back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failed>,
     /// Under which lease.
     pub epoch: Epoch,
 }

@@ -32,6 +32,9 @@ pub struct Observation {
     pub deployments: Vec<Deployment>,
     /// What waits to be launched; read only while tasks of an app of ours are missing, and empty where that failed.
     pub queue: Vec<QueueItem>,
+    /// Apps of ours as they were at their last good version, or why that could not be read; read only where
+    /// that may be put back.
+    pub former: BTreeMap<AppId, Result<App, String>>,
     /// Whether the catalog was read to its end.
     pub registry: Completeness,
     /// The published packages.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{App, AppId, Coordinate, Digest, Problem, Revision, UnitId};
+use super::{App, AppId, Coordinate, Digest, Failed, Problem, Revision, UnitId};
 
 /// What a change of an app does to its tasks (`isUpgrade` in Marathon's `AppDefinition.scala`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -44,6 +44,10 @@ pub enum Cause {
     Removed,
     /// It was begun before a crash and must be carried to its end.
     Resumed,
+    /// A change came to its end.
+    Ended,
+    /// A change did not come to its end, and what was good before takes its place.
+    RolledBack,
 }
 
 /// What is written into the inventory when an app was put.
@@ -56,6 +60,9 @@ pub struct BookEntry {
     pub applied_digest: Digest,
     /// Whether the unit is protected.
     pub protect: bool,
+    /// What failed, where this is put back in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failed>,
 }
 
 /// One thing to do, with all that doing it needs.
@@ -120,6 +127,12 @@ pub enum Operation {
         /// The deployment of ours that may still hold it.
         deployment: Option<String>,
     },
+    /// Write into the inventory that the change under way ended as it should.
+    #[serde(rename_all = "camelCase")]
+    Confirm {
+        /// The app.
+        app_id: AppId,
+    },
     /// Strike an app from the inventory that is gone and no longer desired.
     #[serde(rename_all = "camelCase")]
     Forget {
@@ -138,6 +151,7 @@ impl Operation {
             Self::UpdateApp { .. } => "update",
             Self::DeleteApp { .. } => "delete",
             Self::Adopt { .. } => "adopt",
+            Self::Confirm { .. } => "confirm",
             Self::Forget { .. } => "forget",
         }
     }
@@ -151,8 +165,15 @@ impl Operation {
             | Self::UpdateApp { app_id, .. }
             | Self::DeleteApp { app_id, .. }
             | Self::Adopt { app_id, .. }
+            | Self::Confirm { app_id }
             | Self::Forget { app_id } => Some(app_id),
         }
+    }
+
+    /// Whether it touches nothing but our own books.
+    #[must_use]
+    pub fn is_bookkeeping(&self) -> bool {
+        matches!(self, Self::Adopt { .. } | Self::Confirm { .. } | Self::Forget { .. })
     }
 }
 
@@ -200,6 +221,8 @@ pub enum BlockedReason {
     NotConvergent,
     /// The change would destroy the app's volumes.
     WouldRecreate,
+    /// It was put there, failed, and what was good before was put back.
+    RolledBack,
 }
 
 impl BlockedReason {
@@ -219,6 +242,7 @@ impl BlockedReason {
             Self::AppIdConflict => "AppIdConflict",
             Self::NotConvergent => "NotConvergent",
             Self::WouldRecreate => "WouldRecreate",
+            Self::RolledBack => "RolledBack",
         }
     }
 }
@@ -365,8 +389,6 @@ impl Plan {
     /// Whether carrying it out would change anything outside our own books.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        self.actions
-            .iter()
-            .any(|a| !matches!(a.operation, Operation::Adopt { .. } | Operation::Forget { .. }))
+        self.actions.iter().any(|action| !action.operation.is_bookkeeping())
     }
 }

@@ -14,7 +14,8 @@ use super::publish::{MemberReader, Published, ReleaseVersion, publish};
 use super::records::CommitError;
 use super::*;
 use crate::model::{
-    AppId, Digest, Epoch, Intent, IntentVerb, Member, Owned, PackageContent, UnitId, UnitKind,
+    AppId, Digest, Epoch, Failed, Intent, IntentVerb, Member, Owned, PackageContent, Rollout, UnitId,
+    UnitKind,
 };
 
 pub(super) async fn open(store: Arc<dyn ObjectStore>, seed: u64) -> Result<Storage, StorageError> {
@@ -179,6 +180,7 @@ pub(super) fn intent(n: u8, epoch: Epoch) -> Intent {
         body: Digest::of(&[n]),
         applied: owned(n).applied,
         observed_version: "v".into(),
+        failed: owned(n).failed,
         epoch,
     }
 }
@@ -192,6 +194,13 @@ pub(super) fn owned(n: u8) -> Owned {
         deployment: n.is_multiple_of(2).then(|| "d".into()),
         unchanged_puts: 1,
         protect: true,
+        rollout: n.is_multiple_of(3).then(|| Rollout {
+            since: jiff::Timestamp::UNIX_EPOCH,
+            from: Some("2025-01-01T00:00:00.000Z".into()),
+            forced: true,
+            good: None,
+        }),
+        failed: n.is_multiple_of(5).then(|| Failed { digest: Digest::of(&[n]), reason: "it died".into() }),
     }
 }
 
@@ -215,6 +224,7 @@ fn control_operation(kind: u8, n: u8, epoch: Epoch) -> ControlOperation {
         5 => ControlOperation::Adopted { app_id, owned: owned(n) },
         6 => ControlOperation::Deleted { app_id },
         7 => ControlOperation::Abandoned { app_id },
+        8 => ControlOperation::Confirmed { app_id },
         _ => ControlOperation::Forgotten { app_id },
     }
 }

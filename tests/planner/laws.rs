@@ -223,7 +223,7 @@ proptest! {
         world.settings.own_app = Some(id(own));
         let plan = world.plan(&manifest(&after, &[]));
         for action in &plan.actions {
-            let bookkeeping = matches!(action.operation, Operation::Adopt { .. } | Operation::Forget { .. });
+            let bookkeeping = action.operation.is_bookkeeping();
             prop_assert!(bookkeeping || action.operation.app_id() != Some(&id(own)));
         }
     }

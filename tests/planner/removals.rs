@@ -75,6 +75,7 @@ fn an_announced_removal_that_was_never_sent_is_planned_anew() {
         body: owned.applied_digest,
         applied: owned.applied.clone(),
         observed_version: owned.version.clone(),
+        failed: None,
         epoch: Epoch(1),
     };
     world.inventory.intents.insert(id.clone(), intent);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use dcos_registry::controller::followup::Followups;
 use dcos_registry::controller::guard::Limits;
 use dcos_registry::controller::plan::{PlanSettings, plan};
 use dcos_registry::controller::stage::{Accepted, accept};
@@ -71,7 +72,7 @@ impl World {
     }
 
     pub fn plan(&self, accepted: &Accepted) -> Plan {
-        plan(&accepted.desired, &self.observation, &self.inventory, &self.settings)
+        plan(&accepted.desired, &self.observation, &self.inventory, &Followups::new(), &self.settings)
     }
 
     /// Plans and applies until nothing is left to do. Panics where that takes suspiciously long.
@@ -115,6 +116,9 @@ impl World {
             Operation::Adopt { app_id, book, observed_version, .. } => {
                 self.own(unit, app_id, book, observed_version);
             }
+            Operation::Confirm { app_id } => {
+                self.inventory.apps.get_mut(app_id).unwrap().rollout = None;
+            }
             Operation::Forget { app_id } => {
                 self.inventory.apps.remove(app_id);
                 self.inventory.intents.remove(app_id);
@@ -131,6 +135,8 @@ impl World {
             deployment: None,
             unchanged_puts: 0,
             protect: book.protect,
+            rollout: None,
+            failed: book.failed.clone(),
         };
         self.inventory.intents.remove(app_id);
         self.inventory.apps.insert(app_id.clone(), owned);

@@ -4,6 +4,7 @@ mod books;
 mod cluster;
 mod convergence;
 mod rig;
+mod rollback;
 mod standstill;
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app
 use crate::controller::guard;
 use crate::manifest::DriftPolicy;
 use crate::marathon::diff::{Difference, condense, diff, to_send};
-use crate::marathon::health::{Evidence, Health, judge};
+use crate::marathon::health::{Evidence, Health, HealthReport, judge};
 use crate::marathon::normalize::FieldError;
 use crate::model::{
     App, AppId, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Intent, IntentVerb, Operation, Owned,
@@ -13,10 +13,10 @@ use crate::model::{
 };
 
 /// A unit together with the app that it wants.
-struct Wish<'a> {
+pub(super) struct Wish<'a> {
     id: &'a UnitId,
-    unit: &'a DesiredUnit,
-    app_id: &'a AppId,
+    pub(super) unit: &'a DesiredUnit,
+    pub(super) app_id: &'a AppId,
     wanted: App,
 }
 
@@ -26,6 +26,7 @@ impl Wish<'_> {
             applied: condense(&self.wanted),
             applied_digest: self.wanted.digest(),
             protect: self.unit.protect,
+            failed: None,
         }
     }
 }
@@ -37,7 +38,11 @@ impl Planner<'_> {
             let message = "the app has no id; give the unit an appId".to_owned();
             return (id.to_string(), Verdict::Held(Held::Blocked(BlockedReason::RenderFailed, message)));
         };
-        (app_id.to_string(), self.app_verdict(id, unit, app_id).unwrap_or_else(Verdict::Held))
+        let verdict = self.app_verdict(id, unit, app_id).unwrap_or_else(Verdict::Held);
+        if !matches!(verdict, Verdict::Act { .. }) {
+            self.confirm(id, app_id);
+        }
+        (app_id.to_string(), verdict)
     }
 
     /// The id that the template of the published package gives, where the files differ from what is published: new
@@ -181,11 +186,13 @@ impl Planner<'_> {
                 && owned.unit == *wish.id
                 && owned.protect == wish.unit.protect
                 && owned.unchanged_puts == 0
+                && owned.failed.is_none()
                 && !self.inventory.intents.contains_key(wish.app_id);
             let deployment = owned.deployment.clone();
             let rebook = || adopt(wish.app_id, book, Cause::Changed, seen, deployment);
-            return Ok(if same_book { self.settle(seen) } else { rebook() });
+            return if same_book { self.stand(wish, owned, seen) } else { Ok(rebook()) };
         }
+        self.refuse_failed(wish, book.applied_digest, owned, seen)?;
         if !changed && wish.unit.drift != DriftPolicy::Enforce {
             return Ok(self.tolerate(wish, difference.changes, seen));
         }
@@ -215,10 +222,15 @@ impl Planner<'_> {
         self.settle(seen)
     }
 
-    /// The state of an app that is as desired, with what a person needs to know where it does not run.
-    fn settle(&self, seen: &App) -> Verdict {
+    /// How an app fares.
+    pub(super) fn report(&self, seen: &App) -> HealthReport {
         let (deployments, queue) = (&self.observed.deployments, &self.observed.queue);
-        let report = judge(Some(seen), &Evidence { deployments, queue, last_failure: None });
+        judge(Some(seen), &Evidence { deployments, queue, last_failure: None })
+    }
+
+    /// The state of an app that is as desired, with what a person needs to know where it does not run.
+    pub(super) fn settle(&self, seen: &App) -> Verdict {
+        let report = self.report(seen);
         let (running, message) = (seen.deployments().next().is_some(), report.reason);
         match report.health {
             Health::Healthy | Health::Suspended => Verdict::Settled(UnitState::Ready { message }),
@@ -250,13 +262,13 @@ impl Planner<'_> {
     }
 }
 
-fn refused(faults: &[FieldError]) -> Held {
+pub(super) fn refused(faults: &[FieldError]) -> Held {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     Held::Blocked(BlockedReason::RenderFailed, faults.join("; "))
 }
 
 /// What is not done though it is due: destroying volumes, and putting the same thing for ever.
-fn refuse_harm(difference: &Difference, fruitless: bool) -> Result<(), Held> {
+pub(super) fn refuse_harm(difference: &Difference, fruitless: bool) -> Result<(), Held> {
     let fields = || difference.changes.iter().map(|c| c.path.as_str()).collect::<Vec<_>>().join(", ");
     if difference.effect == Effect::Recreate {
         let message = format!(
@@ -306,7 +318,8 @@ pub(super) fn was_applied(intent: &Intent, seen: &App, ignore: &[String]) -> boo
 pub(super) fn resume(app_id: &AppId, intent: &Intent, protect: bool, seen: &App) -> Verdict {
     let (applied, applied_digest) = (intent.applied.clone(), intent.body);
     let deployment = seen.deployments().next().map(str::to_owned);
-    adopt(app_id, BookEntry { applied, applied_digest, protect }, Cause::Resumed, seen, deployment)
+    let book = BookEntry { applied, applied_digest, protect, failed: intent.failed.clone() };
+    adopt(app_id, book, Cause::Resumed, seen, deployment)
 }
 
 fn adopt(app_id: &AppId, book: BookEntry, cause: Cause, seen: &App, deployment: Option<String>) -> Verdict {

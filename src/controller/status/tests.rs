@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::controller::desired::{DesiredUnit, Goal};
-use crate::manifest::DriftPolicy;
+use crate::manifest::{DriftPolicy, OnFailure};
 use crate::model::{App, AppId, Cause, Coordinate, Digest, Operation, SourceName, UnitKind};
 
 fn unit(name: &str) -> UnitId {
@@ -33,6 +33,7 @@ impl Desk {
                 protect: false,
                 absent: false,
                 timeout,
+                on_failure: OnFailure::Hold,
             };
             (unit(name), unit_of)
         };

@@ -177,20 +177,19 @@ fn the_last_good_definition_is_put_back_only_where_asked_for_and_over_nobody() {
     let free = seen("new", OURS, &[], &[OURS]);
     let held = seen("new", OURS, &["ours", "ours-2"], &[OURS]);
     let foreign = seen("new", OURS, &["ours", "x"], &[OURS]);
-    let of = |verdict, wish, good, app: Option<&App>| remedy(verdict, wish, good, app, ours);
+    let of = |verdict, good, app: Option<&App>| remedy(verdict, good, app, ours);
     let stuck = Verdict::Stuck;
-    assert_eq!(of(stuck, OnFailure::Rollback, true, Some(&free)), Remedy::Restore { force: false });
-    assert_eq!(of(stuck, OnFailure::Rollback, true, Some(&held)), Remedy::Restore { force: true });
+    assert_eq!(of(stuck, true, Some(&free)), Remedy::Restore { force: false });
+    assert_eq!(of(stuck, true, Some(&held)), Remedy::Restore { force: true });
     let halted = ended(Ending::Halted);
-    assert_eq!(of(halted, OnFailure::Rollback, true, Some(&free)), Remedy::Restore { force: false });
+    assert_eq!(of(halted, true, Some(&free)), Remedy::Restore { force: false });
     let refused = "deployment x holds the app and is not ours";
-    assert_eq!(of(stuck, OnFailure::Rollback, true, Some(&foreign)), Remedy::Refused(refused.into()));
-    assert!(matches!(of(stuck, OnFailure::Rollback, false, Some(&free)), Remedy::Refused(_)));
-    assert_eq!(of(stuck, OnFailure::Hold, true, Some(&free)), Remedy::None);
-    assert_eq!(of(stuck, OnFailure::Rollback, true, None), Remedy::None);
+    assert_eq!(of(stuck, true, Some(&foreign)), Remedy::Refused(refused.into()));
+    assert!(matches!(of(stuck, false, Some(&free)), Remedy::Refused(_)));
+    assert_eq!(of(stuck, true, None), Remedy::None);
     let others = [Ending::Done, Ending::Superseded, Ending::RolledBack, Ending::Removed].map(ended);
     for verdict in others.into_iter().chain([WAITS, seems(Ending::Halted)]) {
-        assert_eq!(of(verdict, OnFailure::Rollback, true, Some(&free)), Remedy::None, "{verdict:?}");
+        assert_eq!(of(verdict, true, Some(&free)), Remedy::None, "{verdict:?}");
     }
 }
 
@@ -235,7 +234,7 @@ proptest! {
         if forced && !matches!(earlier, Some(Verdict::UnderWay { seems: Some(_) } | Verdict::Ended(_))) {
             prop_assert!(!matches!(verdict, Verdict::Ended(_)), "{:?} at the first look", verdict);
         }
-        let remedy = remedy(verdict, OnFailure::Rollback, true, Some(&app), |id| id == "ours");
+        let remedy = remedy(verdict, true, Some(&app), |id| id == "ours");
         if app.deployments().any(|id| id == "x") {
             prop_assert!(!matches!(remedy, Remedy::Restore { .. }), "over a stranger");
         }

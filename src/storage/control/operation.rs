@@ -58,6 +58,11 @@ pub enum ControlOperation {
         /// What we own now.
         owned: Owned,
     },
+    /// The change of an app of ours that was under way ended as it should.
+    Confirmed {
+        /// Which app.
+        app_id: AppId,
+    },
     /// A delete was acknowledged; the app is no longer ours and the intent is settled.
     Deleted {
         /// Which app.

@@ -157,6 +157,11 @@ impl State for ControlState {
             ControlOperation::Done { app_id, owned } | ControlOperation::Adopted { app_id, owned } => {
                 self.settle(app_id, Some(owned));
             }
+            ControlOperation::Confirmed { app_id } => {
+                if let Some(owned) = self.inventory.apps.get_mut(app_id) {
+                    owned.rollout = None;
+                }
+            }
             ControlOperation::Deleted { app_id } | ControlOperation::Forgotten { app_id } => {
                 self.settle(app_id, None);
             }

@@ -150,6 +150,10 @@ pub(super) struct Inner {
     leaving: BTreeSet<AppId>,
     /// What was asked besides: routes that only explain.
     pub(super) asides: Vec<String>,
+    /// Commands that never come to run; the deployment that brings one never ends.
+    pub(super) sick: BTreeSet<&'static str>,
+    /// What each app was at each of its versions.
+    history: BTreeMap<(AppId, String), App>,
     /// Apps that the listing leaves out, as it does for a caller who may not see them.
     pub(super) hidden: BTreeSet<AppId>,
     /// Called after each write that was applied.
@@ -219,7 +223,11 @@ async fn answer(State(cluster): State<Cluster>, request: Request) -> Response {
         "/v2/info" => return (StatusCode::FORBIDDEN, "{}").into_response(),
         "/v2/queue" => return json!({"queue": []}).to_string().into_response(),
         "/v2/deployments" => return "[]".into_response(),
-        _ => {}
+        path => {
+            if let Some(answer) = cluster.with(|inner| inner.version(path)) {
+                return answer;
+            }
+        }
     }
     let named = parts.uri.path().strip_prefix("/v2/apps").filter(|id| !id.is_empty());
     let app = named.or(body["id"].as_str()).map(|id| AppId::new(id).unwrap());
@@ -245,6 +253,33 @@ impl Inner {
         let (id, version) = (AppId::new(app.id().unwrap()).unwrap(), self.tick());
         let running = Running { definition: normalize_observed(&app), version, deployment: None };
         self.apps.insert(id, running);
+    }
+
+    /// Loses what the apps were before.
+    pub(super) fn forget_versions(&mut self) {
+        self.history.clear();
+    }
+
+    /// Makes the past of all apps another than it was.
+    pub(super) fn forge_versions(&mut self, fields: &Value) {
+        for app in self.history.values_mut() {
+            app.0.extend(fields.as_object().unwrap().clone());
+        }
+    }
+
+    /// Answers what an app was, where that is asked.
+    fn version(&self, path: &str) -> Option<Response> {
+        let (app, version) = path.strip_prefix("/v2/apps")?.split_once("/versions/")?;
+        let former = self.history.get(&(AppId::new(app).unwrap(), version.to_owned()));
+        let missing = || (StatusCode::NOT_FOUND, json!({"message": "no such version"}).to_string());
+        Some(former.map_or_else(
+            || missing().into_response(),
+            |app| Value::from(app.0.clone()).to_string().into_response(),
+        ))
+    }
+
+    fn is_sick(&self, app: &App) -> bool {
+        app.get("cmd").and_then(Value::as_str).is_some_and(|command| self.sick.contains(command))
     }
 
     fn tick(&mut self) -> String {
@@ -346,7 +381,9 @@ impl Inner {
         }
         let visible = self.apps.iter().filter(|(id, _)| !self.hidden.contains(*id));
         let shown: Vec<_> = visible.map(|(_, app)| app.shown()).collect();
-        for app in self.apps.values_mut().filter(|_| !self.slow) {
+        let done = |app: &Running| !self.slow && !self.is_sick(&app.definition);
+        let done: Vec<_> = self.apps.iter().filter(|(_, app)| done(app)).map(|(id, _)| id.clone()).collect();
+        for app in self.apps.iter_mut().filter_map(|(id, app)| done.contains(id).then_some(app)) {
             app.deployment = None;
         }
         (200, json!({"apps": shown}))
@@ -367,6 +404,7 @@ impl Inner {
             Some(there) if self.stubborn || there.definition == definition => return (200, result),
             Some(_) => {}
         }
+        self.history.insert((id.clone(), version.clone()), definition.clone());
         let running = Running { definition, version, deployment: Some(deployment) };
         let shown = running.shown();
         self.apps.insert(id.clone(), running);

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::{Asked, Cluster, Fault};
 use crate::clock::{Clock, Entropy};
 use crate::controller::execute::Executor;
+use crate::controller::followup::Followups;
 use crate::controller::guard::Limits;
 use crate::controller::hold::Holds;
-use crate::controller::observe::observe;
+use crate::controller::observe::{follow_up, observe};
 use crate::controller::plan::{PlanSettings, plan};
 use crate::controller::stage::{Accepted, accept};
 use crate::marathon::Client;
@@ -33,9 +34,15 @@ pub(super) fn id(text: &str) -> AppId {
 
 /// A manifest of App units, each named like the last word of its app's id.
 pub(super) fn manifest(apps: &[Value]) -> Accepted {
+    manifest_of(apps, &json!({}))
+}
+
+/// As [`manifest`], with these fields beside each app.
+pub(super) fn manifest_of(apps: &[Value], upkeep: &Value) -> Accepted {
     let documents = apps.iter().map(|app| {
         let name = app["id"].as_str().unwrap().rsplit('/').next().unwrap();
-        let spec = json!({"app": app});
+        let mut spec = upkeep.clone();
+        spec["app"] = app.clone();
         let unit = json!({
             "apiVersion": "dcos-registry/v1", "kind": "App", "metadata": {"name": name}, "spec": spec,
         });
@@ -59,6 +66,7 @@ pub(super) struct Rig {
     pub(super) store: FaultStore,
     pub(super) executor: Executor,
     pub(super) holds: Holds,
+    followups: Followups,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     settings: PlanSettings,
@@ -93,14 +101,21 @@ impl Rig {
             own_app: None,
         };
         let holds = Holds::new(Entropy::seeded(3));
-        Self { cluster, store, executor, holds, clock, stop, settings, disk, deaths: 0 }
+        let followups = Followups::new();
+        Self { cluster, store, executor, holds, followups, clock, stop, settings, disk, deaths: 0 }
     }
 
     /// Looks and plans.
     pub(super) async fn plan(&self, accepted: &Accepted) -> Plan {
-        let observation =
-            observe(&self.executor.marathon, &self.executor.storage, Some(&accepted.desired)).await;
-        plan(&accepted.desired, &observation, &self.inventory(), &self.settings)
+        self.look(accepted).await.0
+    }
+
+    async fn look(&self, accepted: &Accepted) -> (Plan, Followups) {
+        let (marathon, desired, inventory) = (&self.executor.marathon, &accepted.desired, &self.inventory());
+        let mut observation = observe(marathon, &self.executor.storage, Some(desired)).await;
+        let (earlier, now) = (&self.followups, self.clock.wall());
+        let followups = follow_up(marathon, desired, inventory, earlier, now, &mut observation).await;
+        (plan(desired, &observation, inventory, &followups, &self.settings), followups)
     }
 
     pub(super) async fn execute(&mut self, plan: &Plan) -> Vec<Outcome> {
@@ -133,10 +148,12 @@ impl Rig {
         self.executor.storage = Arc::new(storage);
         self.executor.tenure = Candidate::seize(&self.executor.storage, &self.clock).await;
         self.holds = Holds::new(Entropy::seeded(3));
+        self.followups.clear();
     }
 
     async fn live(&mut self, accepted: &Accepted) -> (Plan, Vec<Outcome>) {
-        let plan = self.plan(accepted).await;
+        let (plan, followups) = self.look(accepted).await;
+        self.followups = followups;
         let outcomes = self.execute(&plan).await;
         let refused = |o: &Outcome| {
             matches!(o.result, OutcomeResult::Failed { class: ErrorClass::Stall | ErrorClass::Fatal, .. })

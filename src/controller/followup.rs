@@ -1,0 +1,89 @@
+//! What became of the changes that Marathon took and that the books still call under way.
+//!
+//! Pure. One verdict per app (see [`crate::marathon::follow`]); what is done about it is decided by the planner. Some
+//! verdicts need two looks in a row, so the verdicts of the look before go in. After a start there are none, and the
+//! next look decides.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::desired::{Desired, DesiredUnit};
+use crate::manifest::OnFailure;
+use crate::marathon::follow::{Before, Followed, Followup, follow};
+use crate::marathon::health::Evidence;
+use crate::model::{AppId, Good, Inventory, Observation, Owned, Rollout};
+
+/// The changes under way, by app.
+pub type Followups = BTreeMap<AppId, Followup>;
+
+/// Judges every change under way of an app that a unit still wants. Where a write has no known end, or the app is not
+/// in a listing that was not read in full, there is no verdict.
+#[must_use]
+pub fn follow_up(
+    desired: &Desired,
+    observed: &Observation,
+    inventory: &Inventory,
+    earlier: &Followups,
+    now: Timestamp,
+) -> Followups {
+    let under_way = inventory.apps.iter().filter(|(app_id, _)| !inventory.intents.contains_key(*app_id));
+    let judged = under_way.filter_map(|(app_id, owned)| {
+        let (unit, rollout) = (desired.units.get(&owned.unit)?, owned.rollout.as_ref()?);
+        let app = observed.apps.get(app_id);
+        if app.is_none() && observed.marathon.reason().is_some() {
+            return None;
+        }
+        let change = followed(owned, rollout, unit, now);
+        let evidence =
+            Evidence { deployments: &observed.deployments, queue: &observed.queue, last_failure: None };
+        let before = earlier.get(app_id).map(|before| before.verdict);
+        Some((app_id.clone(), follow(&change, app, &evidence, before)))
+    });
+    judged.collect()
+}
+
+fn followed<'a>(
+    owned: &'a Owned,
+    rollout: &'a Rollout,
+    unit: &'a DesiredUnit,
+    now: Timestamp,
+) -> Followed<'a> {
+    let former = rollout.good.as_ref().map(|good| &good.applied);
+    Followed {
+        deployment: owned.deployment.as_deref(),
+        version: &owned.version,
+        wanted: &owned.applied,
+        ignore: &unit.ignore,
+        before: rollout.from.as_deref().map(|version| Before { version, app: former }),
+        forced: rollout.forced,
+        // The wall clock may be put back; nothing takes less than no time.
+        age: Duration::try_from(now.duration_since(rollout.since)).unwrap_or_default(),
+        deadline: unit.timeout.unwrap_or(Duration::MAX),
+    }
+}
+
+/// What may be put back in the place of a change that failed: the last definition that ran well, if it is another one
+/// and its unit wants that.
+#[must_use]
+pub fn restorable<'a>(unit: &DesiredUnit, owned: &'a Owned) -> Option<&'a Good> {
+    let good = owned.rollout.as_ref()?.good.as_ref()?;
+    (unit.on_failure == OnFailure::Rollback && good.applied_digest != owned.applied_digest).then_some(good)
+}
+
+/// The versions that are put back if they can be read: one per app whose change failed.
+#[must_use]
+pub fn to_restore(
+    desired: &Desired,
+    inventory: &Inventory,
+    followups: &Followups,
+) -> BTreeMap<AppId, String> {
+    let failed = followups.iter().filter(|(_, followup)| followup.verdict.is_failure());
+    let versions = failed.filter_map(|(app_id, _)| {
+        let owned = inventory.apps.get(app_id)?;
+        let good = restorable(desired.units.get(&owned.unit)?, owned)?;
+        Some((app_id.clone(), good.version.clone()))
+    });
+    versions.collect()
+}
