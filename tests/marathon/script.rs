@@ -77,8 +77,10 @@ pub struct Outcome {
     pub name: &'static str,
     /// As the local Marathon is told.
     pub told: Value,
-    /// Whether tasks come to run and to be healthy.
+    /// Whether tasks come to run and to be healthy and ready within the deadline.
     pub works: bool,
+    /// Whether the app has a readiness check.
+    pub asks: bool,
 }
 
 impl fmt::Display for Script {
@@ -93,13 +95,18 @@ impl fmt::Display for Script {
 
 /// What may become of tasks.
 pub fn outcomes() -> Vec<Outcome> {
-    let outcome = |name, told, works| Outcome { name, told, works };
+    let outcome = |name, told, works| Outcome { name, told, works, asks: false };
+    let fails = |startup, after, times| json!({"outcome": "fails", "startup": startup, "after": after, "times": times});
     vec![
         outcome("good", json!({"outcome": "runs"}), true),
         outcome("slow", json!({"outcome": "runs", "startup": 40, "stopping": 2}), true),
         outcome("failing", json!({"outcome": "fails", "after": 2}), false),
         outcome("sick", json!({"outcome": "neverHealthy"}), false),
         outcome("homeless", json!({"outcome": "noOffers", "reason": "InsufficientMemory"}), false),
+        outcome("healing", fails(0, 2, 3), true),
+        // With up to four at a time this takes at least five minutes, the deadline.
+        outcome("late", fails(60, 1, 24), false),
+        Outcome { asks: true, ..outcome("unready", json!({"outcome": "neverReady"}), false) },
     ]
 }
 

@@ -93,10 +93,13 @@ struct Trial<'a> {
     hint: tokio::sync::Notify,
 }
 
-fn app(command: &str, instances: u64) -> App {
+fn app(script: &Script, command: &str, instances: u64) -> App {
+    let asked = json!([{"portName": "web", "intervalSeconds": 5, "timeoutSeconds": 2}]);
     let app = json!({
         "id": ID, "cmd": command, "instances": instances, "env": if command == "new" { json!({"WHO": "us"}) } else { json!({}) },
         "healthChecks": [{"protocol": "MESOS_TCP", "gracePeriodSeconds": 30, "intervalSeconds": 5, "delaySeconds": 5}],
+        "portDefinitions": [{"port": 0, "name": "web"}],
+        "readinessChecks": if script.outcome.asks { asked } else { json!([]) },
         "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.5},
     });
     normalize(&App::from_value(app).unwrap()).unwrap()
@@ -118,7 +121,7 @@ impl<'a> Trial<'a> {
         let world = World::start(script.seed).await;
         let mut before = None;
         if script.action != "create" {
-            let (status, answer) = world.send("POST", "/v2/apps", &app("old", 2).into_value()).await;
+            let (status, answer) = world.send("POST", "/v2/apps", &app(script, "old", 2).into_value()).await;
             assert_eq!(status, 201, "{answer}");
             before = Some(world.settled(ID).await.unwrap());
         }
@@ -126,16 +129,16 @@ impl<'a> Trial<'a> {
             // A change of ours that does not end, over which the next one is forced.
             world.outcome(ID, &json!({"outcome": "neverStarts"})).await;
             let path = format!("/v2/apps{ID}?partialUpdate=false");
-            let (status, answer) = world.send("PUT", &path, &app("between", 2).into_value()).await;
+            let (status, answer) = world.send("PUT", &path, &app(script, "between", 2).into_value()).await;
             assert_eq!(status, 200, "{answer}");
             world.pass(Duration::from_secs(10)).await;
             before = Some(world.app(ID).await);
         }
         world.outcome(ID, &script.outcome.told).await;
         let wanted = match script.action {
-            "scale" if script.fault.forced => app("between", 4),
-            "scale" => app("old", 4),
-            _ => app("new", 2),
+            "scale" if script.fault.forced => app(script, "between", 4),
+            "scale" => app(script, "old", 4),
+            _ => app(script, "new", 2),
         };
         let token = tempfile::NamedTempFile::new().unwrap();
         let auth = if script.fault.needs_token {
@@ -347,6 +350,12 @@ struct Truth {
 }
 
 impl Trial<'_> {
+    /// Whether tasks are not ready and somebody is there to whom that matters: Marathon asks for it while a deployment
+    /// runs, and with one that is cancelled the question is gone.
+    fn is_unready(&self) -> bool {
+        self.script.outcome.asks && self.script.fault.meddling != Some(Meddling::Cancel)
+    }
+
     async fn truth(&self) -> Truth {
         // What holds deployments stays, or they would go on before we look.
         self.faults_off(&["stuck"]).await;
@@ -378,7 +387,7 @@ impl Trial<'_> {
         let is = |app: &App| truth.app.as_ref().is_some_and(|there| same(app, there));
         let former = self.before.as_ref().map(normalize_observed);
         let right = match seen {
-            Seen::Ended(Ending::Done) => is(&self.wanted) && truth.all_run(),
+            Seen::Ended(Ending::Done) => is(&self.wanted) && truth.all_run() && !self.is_unready(),
             Seen::Stuck if self.script.action == "delete" => truth.app.is_some() || truth.held,
             Seen::Stuck => is(&self.wanted) && !truth.all_run(),
             Seen::Ended(Ending::Superseded) => {
