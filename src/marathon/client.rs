@@ -12,6 +12,7 @@ mod call;
 mod endpoints;
 pub mod events;
 mod surface;
+mod trust;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -149,6 +149,14 @@ pub enum MarathonError {
     /// The connection failed. A write may have arrived all the same.
     #[error("cannot reach Marathon")]
     Transport(#[source] reqwest::Error),
+    /// The server's certificate is not trusted, so that nothing was sent.
+    #[error("{reason}")]
+    Certificate {
+        /// Whose it is, what is wrong with it and what to do.
+        reason: String,
+        /// What the TLS library says.
+        source: reqwest::Error,
+    },
     /// No answer in time. A write may have arrived all the same.
     #[error("no answer from Marathon within {0:?}")]
     Timeout(Duration),
@@ -185,7 +193,18 @@ impl MarathonError {
             | Self::NotMarathon { .. }
             | Self::StreamEnded
             | Self::Transport(_)
+            | Self::Certificate { .. }
             | Self::Timeout(_) => ErrorClass::Retry,
+        }
+    }
+
+    /// Whether no connection came about, so that nobody heard of the call.
+    #[must_use]
+    pub fn is_unreached(&self) -> bool {
+        match self {
+            Self::Transport(error) => error.is_connect(),
+            Self::Certificate { .. } => true,
+            _ => false,
         }
     }
 
@@ -194,7 +213,7 @@ impl MarathonError {
     #[must_use]
     pub fn may_have_been_applied(&self) -> bool {
         match self {
-            Self::Transport(error) => !error.is_connect(),
+            Self::Transport(_) => !self.is_unreached(),
             Self::Timeout(_)
             | Self::Proxy { .. }
             | Self::Unavailable { .. }
@@ -230,6 +249,7 @@ impl MarathonError {
             Self::NotMarathon { .. } => "NotMarathon",
             Self::StreamEnded => "StreamEnded",
             Self::Transport(_) => "Transport",
+            Self::Certificate { .. } => "Certificate",
             Self::Timeout(_) => "Timeout",
             Self::TooLarge { .. } => "TooLarge",
         }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::auth::Grant;
+use super::trust::distrust;
 use super::{Client, endpoints};
 use crate::marathon::error::MarathonError;
 use crate::retry::Delays;
@@ -102,7 +103,7 @@ impl Client {
         for (number, base) in self.endpoints.in_order() {
             result = self.at(base, call, grant).await;
             match &result {
-                Err(MarathonError::Transport(error)) if error.is_connect() => {
+                Err(error) if error.is_unreached() => {
                     self.endpoints.pass_over(number);
                     if call.verb == Method::POST {
                         break;
@@ -146,7 +147,7 @@ impl Client {
         for (number, base) in self.endpoints.in_order() {
             result = self.respond(base, call, grant).await;
             match &result {
-                Err(MarathonError::Transport(error)) if error.is_connect() => {
+                Err(error) if error.is_unreached() => {
                     self.endpoints.pass_over(number);
                 }
                 _ => break,
@@ -258,5 +259,8 @@ fn passes(error: &MarathonError) -> bool {
 
 /// The error without the URL, which may carry what is nobody's business.
 pub(super) fn transport(error: reqwest::Error) -> MarathonError {
-    MarathonError::Transport(error.without_url())
+    match distrust(&error) {
+        Some(reason) => MarathonError::Certificate { reason, source: error.without_url() },
+        None => MarathonError::Transport(error.without_url()),
+    }
 }

@@ -3,6 +3,7 @@
 mod cluster;
 mod login;
 mod surface;
+mod tls;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

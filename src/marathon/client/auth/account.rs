@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use super::file::SecretFile;
 use super::{AuthError, Grant, grant};
 use crate::clock::Clock;
+use crate::marathon::client::trust::distrust;
 use crate::model::Secret;
 use crate::telemetry::{Metrics, chain};
 
@@ -196,9 +197,9 @@ impl Account {
         let asked = self.clock.timeout(LOGIN_LIMIT, self.exchange(&url, &uid, &login)).await;
         let asked =
             asked.map_err(|_| AuthError::Timeout { endpoint: endpoint.clone(), limit: LOGIN_LIMIT })?;
-        let (status, body) = asked.map_err(|error| AuthError::Transport {
-            endpoint: endpoint.clone(),
-            source: error.without_url(),
+        let (status, body) = asked.map_err(|error| match distrust(&error) {
+            Some(reason) => AuthError::Certificate { reason, source: error.without_url() },
+            None => AuthError::Transport { endpoint: endpoint.clone(), source: error.without_url() },
         })?;
         let answer: Option<Value> = serde_json::from_slice(&body).ok();
         let text = answer.as_ref().and_then(|answer| answer.get("token")?.as_str());

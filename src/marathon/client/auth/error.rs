@@ -63,6 +63,14 @@ pub enum AuthError {
         /// Why.
         source: reqwest::Error,
     },
+    /// The server's certificate is not trusted, so that nothing was sent.
+    #[error("{reason}")]
+    Certificate {
+        /// Whose it is, what is wrong with it and what to do.
+        reason: String,
+        /// What the TLS library says.
+        source: reqwest::Error,
+    },
     /// No answer in time.
     #[error("no answer from {endpoint} to the login within {limit:?}")]
     Timeout {
@@ -81,9 +89,11 @@ impl AuthError {
             Self::NotSecret(_) | Self::NotToken(_) | Self::NotAccount { .. } | Self::Refused { .. } => {
                 ErrorClass::Stall
             }
-            Self::Read { .. } | Self::Unavailable { .. } | Self::Transport { .. } | Self::Timeout { .. } => {
-                ErrorClass::Retry
-            }
+            Self::Read { .. }
+            | Self::Unavailable { .. }
+            | Self::Transport { .. }
+            | Self::Certificate { .. }
+            | Self::Timeout { .. } => ErrorClass::Retry,
         }
     }
 
@@ -98,6 +108,7 @@ impl AuthError {
             Self::Refused { .. } => "LoginRefused",
             Self::Unavailable { .. } => "LoginUnavailable",
             Self::Transport { .. } => "LoginTransport",
+            Self::Certificate { .. } => "LoginCertificate",
             Self::Timeout { .. } => "LoginTimeout",
         }
     }

@@ -24,6 +24,14 @@ fn token(name: &str, seconds: i64) -> String {
     format!("{}.{}.{name}", part("{}".into()), part(format!("{{\"exp\": {expires}}}")))
 }
 
+/// The file of a service account that logs in at that server.
+pub(super) fn account(server: &str) -> (TempDir, std::path::PathBuf) {
+    let endpoint = format!("{server}/acs/api/v1/auth/login");
+    let account =
+        json!({"uid": "registry", "private_key": KEY, "login_endpoint": endpoint, "scheme": "RS256"});
+    written_file("account", &account.to_string())
+}
+
 /// A service account that logs in at a scripted IAM.
 struct Rig {
     iam: Script,
@@ -35,10 +43,7 @@ struct Rig {
 
 impl Rig {
     async fn new(iam: Script, marathon: Script) -> Self {
-        let endpoint = format!("{}/acs/api/v1/auth/login", iam.serve().await);
-        let account =
-            json!({"uid": "registry", "private_key": KEY, "login_endpoint": endpoint, "scheme": "RS256"});
-        let (folder, path) = written_file("account", &account.to_string());
+        let (folder, path) = account(&iam.serve().await);
         let urls = vec![marathon.serve().await];
         let settings = MarathonSettings { urls, ca: None, auth: MarathonAuth::ServiceAccount(path) };
         let now = Clock::system().wall().as_millisecond();
