@@ -28,6 +28,7 @@ mod faults;
 mod group;
 mod health;
 mod labels;
+mod placement;
 mod plan;
 mod pod;
 mod ports;

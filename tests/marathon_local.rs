@@ -16,6 +16,8 @@ mod harness;
 mod lifecycle;
 #[path = "marathon_local/mounts.rs"]
 mod mounts;
+#[path = "marathon_local/placement.rs"]
+mod placement;
 #[path = "marathon_local/pods.rs"]
 mod pods;
 #[path = "marathon_local/processes.rs"]

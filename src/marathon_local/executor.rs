@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use super::definition::{HealthCheck, ReadinessCheck};
+use super::placement::Placement;
 use crate::model::{App, AppId};
 
 /// Why offers are declined, in the order in which it is asked (`NoOfferMatchReason.scala`).
@@ -179,11 +180,8 @@ pub trait Executor: Send + Sync + 'static {
         check: &'a ReadinessCheck,
     ) -> BoxFuture<'a, Option<ReadinessAnswer>>;
 
-    /// Why no offer fits an app, in Marathon's word for it; none where one does.
-    fn declines(&self, app: &AppId) -> Option<&'static str> {
-        let _ = app;
-        None
-    }
+    /// Why no offer fits a task, in Marathon's word for it; none where one does.
+    fn declines(&self, task: &Placement<'_>) -> Option<&'static str>;
 
     /// Whether tasks use the ports of this machine.
     fn uses_ports(&self) -> bool {

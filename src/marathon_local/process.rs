@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use super::definition::{self, HealthCheck, ReadinessCheck};
 use super::executor::{Executor, KillSignal, Progress, ProgressSink, ReadinessAnswer, TaskEnd, TaskSpec};
 use super::pod;
+use super::placement::{self, Placement};
 use super::supervisor::{Order, Report};
 use crate::clock::Clock;
 use crate::model::{App, AppId};
@@ -184,6 +185,10 @@ impl Executor for ProcessExecutor {
     }
 
     fn forget(&self, app: &AppId) {
+    fn declines(&self, task: &Placement<'_>) -> Option<&'static str> {
+        placement::misfit(task)
+    }
+
         self.volumes.forget(app);
     }
 

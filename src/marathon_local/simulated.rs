@@ -15,6 +15,7 @@ use super::definition::{HealthCheck, ReadinessCheck};
 use super::executor::{
     Executor, KillSignal, Progress, ProgressSink, REASONS, ReadinessAnswer, TaskEnd, TaskSpec,
 };
+use super::placement::Placement;
 use crate::clock::Clock;
 use crate::model::AppId;
 
@@ -252,9 +253,9 @@ impl Executor for SimulatedExecutor {
         Box::pin(std::future::ready(Some(answer)))
     }
 
-    fn declines(&self, app: &AppId) -> Option<&'static str> {
+    fn declines(&self, task: &Placement<'_>) -> Option<&'static str> {
         let mut state = self.outcomes.lock();
-        let outcome = state.find(app).filter(|outcome| outcome.what == What::NoOffers)?;
+        let outcome = state.find(task.app).filter(|outcome| outcome.what == What::NoOffers)?;
         if let Some(times) = &mut outcome.times {
             *times -= 1;
         }
@@ -276,6 +277,7 @@ mod tests {
 
     use super::*;
     use crate::marathon_local::executor::{Happening, TaskEvent, kill_switch};
+    use crate::marathon_local::profile::Profile;
     use crate::model::App;
 
     fn task(id: &str) -> Arc<TaskSpec> {
@@ -345,8 +347,15 @@ mod tests {
         outcomes
             .set("/g/a", &json!({"outcome": "noOffers", "reason": "UnfulfilledRole", "times": 1}))
             .unwrap();
-        let app = AppId::new("/g/a").unwrap();
-        assert_eq!((executor.declines(&app), executor.declines(&app)), (Some("UnfulfilledRole"), None));
+        let (app, definition) = (AppId::new("/g/a").unwrap(), App::default());
+        let task = Placement {
+            app: &app,
+            definition: &definition,
+            profile: Profile::default(),
+            host: [127, 0, 0, 1].into(),
+            placed: 0,
+        };
+        assert_eq!((executor.declines(&task), executor.declines(&task)), (Some("UnfulfilledRole"), None));
         assert_eq!(outcomes.list()["/g"]["outcome"], "neverHealthy");
         outcomes.reset();
         assert_eq!(outcomes.list(), json!({}));

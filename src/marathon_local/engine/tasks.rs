@@ -14,6 +14,7 @@ use crate::marathon_local::definition::{self, HealthCheck, ReadinessCheck};
 use crate::marathon_local::executor::{
     Executor, Happening, Progress, ProgressSink, ReadinessAnswer, TaskEnd, TaskEvent, TaskSpec, kill_switch,
 };
+use crate::marathon_local::placement::Placement;
 use crate::marathon_local::pod;
 use crate::marathon_local::ports;
 use crate::marathon_local::task::{Readiness, Task, TaskState};
@@ -55,15 +56,22 @@ impl Engine {
 
     fn launch_one(&mut self, app_id: &AppId) -> Result<(), Cause> {
         let Some(record) = self.state.apps.get(app_id) else { return Ok(()) };
-        let definition = self
-            .before_its_turn(app_id)
-            .and_then(|d| d.originals.get(app_id)?.as_ref())
-            .unwrap_or(&record.app);
+        let original = self.before_its_turn(app_id).and_then(|d| d.originals.get(app_id)?.as_ref());
+        let definition = original.unwrap_or(&record.app);
+        let since = if original.is_some() { "" } else { record.last_config_change() };
+        let present = self.tasks.get(app_id).into_iter().flatten();
         let context = &self.context;
+        let placement = Placement {
+            app: app_id,
+            definition,
+            profile: context.installation.profile,
+            host: context.host,
+            placed: present.filter(|task| task.view(since).current).count() as u64,
+        };
         if self.tasks.values().map(Vec::len).sum::<usize>() >= context.executor.capacity() {
             return Err(Cause::Room);
         }
-        if let Some(reason) = context.executor.declines(app_id) {
+        if let Some(reason) = context.executor.declines(&placement) {
             return Err(Cause::Offers(reason));
         }
         let host = Some(context.host).filter(|_| context.executor.uses_ports());
