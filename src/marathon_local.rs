@@ -91,6 +91,10 @@ pub struct LocalConfig {
     pub profile: Profile,
     /// The role of apps that name none (`mesos_role`): `*` as a rule, on DC/OS `slave_public`.
     pub role: String,
+    /// The name of container networks that name none (`default_network_name`); none: they are refused.
+    pub default_network: Option<String>,
+    /// Whether new top-level groups enforce their name as role (`new_group_enforce_role=top`).
+    pub new_groups_enforce: bool,
     /// What tasks are.
     pub tasks: Tasks,
     /// The seed of faults on demand; none: there is no way to them.
@@ -229,7 +233,7 @@ impl MarathonLocal {
     /// # Errors
     /// [`LocalError`]; nothing was changed then.
     pub async fn start(config: LocalConfig) -> Result<Self, LocalError> {
-        let LocalConfig { dir, listen, profile, role, tasks, faults, clock, entropy, workers } = config;
+        let LocalConfig { dir, listen, profile, tasks, faults, clock, entropy, workers, .. } = config;
         // Tasks run elsewhere: their sandboxes need names that hold everywhere.
         let dir = std::path::absolute(&dir).map_err(|source| LocalError::Directory { path: dir, source })?;
         let unable = |source| LocalError::Listen { address: listen, source };
@@ -251,7 +255,13 @@ impl MarathonLocal {
             running: running.clone(),
             host: reachable(address.ip()),
             address,
-            installation: Installation { profile, secrets: executor.secrets, role },
+            installation: Installation {
+                profile,
+                secrets: executor.secrets,
+                role: config.role,
+                network: config.default_network,
+                new_groups_enforce: config.new_groups_enforce,
+            },
             events: Arc::clone(&events),
             faults: faults.clone(),
         };

@@ -41,6 +41,12 @@ pub struct MarathonLocalArguments {
     /// The role of apps that name none; DC/OS starts its Marathon with slave_public
     #[arg(long, value_name = "ROLE", default_value = "*", value_parser = role)]
     role: String,
+    /// The name of container networks that name none; without it such apps are refused
+    #[arg(long, value_name = "NAME", value_parser = network)]
+    default_network_name: Option<String>,
+    /// Whether new top-level groups enforce their name as the role of what lies in them: off or top; DC/OS 2 has top
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = NewGroups::Off)]
+    new_group_enforce_role: NewGroups,
     /// What tasks are: processes of this machine, or simulated, which takes everything and runs nothing
     #[arg(long, value_name = "KIND", value_enum, default_value_t = ExecutorKind::Processes)]
     executor: ExecutorKind,
@@ -62,6 +68,22 @@ enum ExecutorKind {
     Simulated,
 }
 
+/// Which new groups enforce their name as role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum NewGroups {
+    Off,
+    Top,
+}
+
+/// The name of a network, in the form that a definition may have (`stringTypes.raml` of mesosphere/marathon).
+fn network(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || !text.chars().all(inner) {
+        return Err("write letters, digits, '.', '_' and '-' only".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A role of Mesos: one word without slashes that begins with no dash.
 fn role(text: &str) -> Result<String, String> {
     let bad = text.is_empty() || matches!(text, "." | "..") || text.starts_with('-');
@@ -75,6 +97,14 @@ fn role(text: &str) -> Result<String, String> {
 pub fn run(arguments: &MarathonLocalArguments) -> CommandResult {
     let listen = arguments.listen.unwrap_or((Ipv4Addr::LOCALHOST, arguments.port).into());
     let listen = config::loopback_only(listen)?;
+    if arguments.new_group_enforce_role == NewGroups::Top && arguments.profile < Profile::V1_11 {
+        let profile = arguments.profile;
+        return Err(format!(
+            "--new-group-enforce-role top: Marathon {profile} has no roles for groups; leave it out, or \
+                            choose --profile 1.11"
+        )
+        .into());
+    }
     let runtime = runtime()?;
     let result = runtime.block_on(serve(listen, arguments));
     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -90,6 +120,8 @@ async fn serve(listen: SocketAddr, arguments: &MarathonLocalArguments) -> Comman
         listen,
         profile: arguments.profile,
         role: arguments.role.clone(),
+        default_network: arguments.default_network_name.clone(),
+        new_groups_enforce: arguments.new_group_enforce_role == NewGroups::Top,
         tasks: match arguments.executor {
             // Not the program's path: the file may be replaced by a newer build while this one runs.
             ExecutorKind::Processes => Tasks::Processes {

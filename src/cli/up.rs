@@ -148,6 +148,8 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         listen: settings.marathon_listen,
         profile: Profile::default(),
         role: "*".to_owned(),
+        default_network: None,
+        new_groups_enforce: false,
         // Not the program's path: the file may be replaced by a newer build while this one runs.
         tasks: Tasks::Processes { agent: PathBuf::from("/proc/self/exe"), secrets: None },
         faults: None,

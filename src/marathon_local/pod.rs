@@ -202,7 +202,13 @@ mod tests {
 
     fn read(body: Value) -> Result<App, Refusal> {
         let id = AppId::new("/p").unwrap();
-        let installation = Installation { profile: Profile::V1_11, secrets: true, role: "*".to_owned() };
+        let installation = Installation {
+            profile: Profile::V1_11,
+            secrets: true,
+            role: "*".to_owned(),
+            network: None,
+            new_groups_enforce: false,
+        };
         canonical(App::from_value(body).unwrap(), &id, &Rules::of(&installation, &id, None, None))
     }
 

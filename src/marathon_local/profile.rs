@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use super::group::GroupRecord;
+use super::group::{GroupId, GroupRecord};
 use crate::marathon::normalize::FieldError;
 use crate::model::{App, AppId};
 
@@ -26,6 +26,18 @@ pub struct Installation {
     pub secrets: bool,
     /// The role of apps that name none (`mesos_role`): `*`, and on DC/OS `slave_public`.
     pub role: String,
+    /// The name of container networks that name none (`default_network_name`); none: they are refused.
+    pub network: Option<String>,
+    /// Whether new top-level groups enforce their name as role (`new_group_enforce_role=top`).
+    pub new_groups_enforce: bool,
+}
+
+impl Installation {
+    /// A group that comes into being without a word on roles.
+    pub fn new_group(&self, id: &GroupId) -> GroupRecord {
+        let enforce_role = id.is_top_level() && self.new_groups_enforce;
+        GroupRecord { enforce_role, ..GroupRecord::default() }
+    }
 }
 
 /// A version of Marathon.
@@ -110,6 +122,8 @@ pub struct Rules {
     pub roles: BTreeSet<String>,
     /// The role that it gets when it names none.
     pub default_role: String,
+    /// The name of container networks that name none.
+    network: Option<String>,
 }
 
 impl Rules {
@@ -119,14 +133,16 @@ impl Rules {
     /// * `old` - the role that it has now
     pub fn of(installation: &Installation, id: &AppId, top: Option<&GroupRecord>, old: Option<&str>) -> Self {
         let (group, below) = id.as_str().trim_start_matches('/').split_once('/').unwrap_or_default();
-        let enforced = top.is_some_and(|group| group.enforce_role) && !below.is_empty();
+        let by_group = top.map_or(installation.new_groups_enforce, |group| group.enforce_role);
+        let enforced = by_group && !below.is_empty();
         let default_role = if enforced { group } else { &installation.role }.to_owned();
         let mut roles = BTreeSet::from([default_role.clone()]);
         if !below.is_empty() {
             roles.insert(group.to_owned());
             roles.extend(old.map(str::to_owned));
         }
-        Self { profile: installation.profile, secrets: installation.secrets, roles, default_role }
+        let network = installation.network.clone();
+        Self { profile: installation.profile, secrets: installation.secrets, roles, default_role, network }
     }
 
     /// Makes of a body what this version sees of it.
@@ -141,7 +157,7 @@ impl Rules {
         }
     }
 
-    /// Fills in the role, and says which of these rules the canonical definition breaks.
+    /// Fills in the role and names of networks, and says which of these rules the canonical definition breaks.
     pub fn complete(&self, app: &mut App) -> Vec<FieldError> {
         let mut errors = Vec::new();
         let mut fault = |path: &str, message: String| errors.push(FieldError { path: path.into(), message });
@@ -160,6 +176,9 @@ impl Rules {
                 fault("/acceptedResourceRoles", message);
             }
         }
+        if self.leaves_network_open(app) {
+            fault("/networks", NETWORK_NEEDS_NAME.to_owned());
+        }
         if !self.secrets {
             for place in places_of_secrets(app) {
                 let message = "Feature secrets is not enabled. Enable with --enable_features secrets \
@@ -169,7 +188,25 @@ impl Rules {
         }
         errors
     }
+
+    /// Names container networks that have no name; whether there is none for them.
+    fn leaves_network_open(&self, app: &mut App) -> bool {
+        let networks = app.0.get_mut("networks").and_then(Value::as_array_mut).into_iter().flatten();
+        let on_container = networks.filter(|network| network.get("mode").is_some_and(|m| m == "container"));
+        let mut open = false;
+        for network in on_container.filter(|network| network.get("name").is_none_or(Value::is_null)) {
+            match &self.network {
+                Some(name) => network["name"] = name.as_str().into(),
+                None => open = true,
+            }
+        }
+        open
+    }
 }
+
+/// `NetworkValidation.scala`, with what to do.
+const NETWORK_NEEDS_NAME: &str = "Network name must be specified when container network is selected. Name it, or start \
+                                  Marathon with --default_network_name (the local Marathon: with --default-network-name)";
 
 /// Where a definition has to do with secrets.
 fn places_of_secrets(app: &App) -> impl Iterator<Item = &'static str> {
@@ -190,81 +227,4 @@ fn places_of_secrets(app: &App) -> impl Iterator<Item = &'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn rules(profile: Profile, id: &str, enforced: Option<bool>, old: Option<&str>) -> Rules {
-        let top =
-            enforced.map(|enforce_role| GroupRecord { enforce_role, dependencies: BTreeSet::default() });
-        let installation = Installation { profile, secrets: true, role: "*".to_owned() };
-        Rules::of(&installation, &AppId::new(id).unwrap(), top.as_ref(), old)
-    }
-
-    fn faults(rules: &Rules, app: &Value) -> (Vec<String>, App) {
-        let mut app = App::from_value(app.clone()).unwrap();
-        rules.prepare(&mut app);
-        (rules.complete(&mut app).into_iter().map(|e| e.path).collect(), app)
-    }
-
-    #[test]
-    fn roles_depend_on_the_group() {
-        for (id, enforced, old, role, allowed) in [
-            ("/a", None, None, "*", true),
-            ("/a", None, None, "a", false),
-            ("/g/a", None, None, "g", true),
-            ("/g/a", Some(false), None, "*", true),
-            ("/g/a", Some(true), None, "*", false),
-            ("/g/a", Some(true), None, "g", true),
-            ("/g/a", Some(true), Some("*"), "*", true),
-            ("/g/a", Some(false), None, "h", false),
-        ] {
-            let (faults, _) = faults(&rules(Profile::V1_11, id, enforced, old), &json!({"role": role}));
-            assert_eq!(faults.is_empty(), allowed, "{id} {enforced:?} {old:?} {role}");
-        }
-        let filled = |enforced| {
-            let (_, app) = faults(&rules(Profile::V1_11, "/g/h/a", Some(enforced), None), &json!({}));
-            app.get("role").cloned()
-        };
-        assert_eq!((filled(true), filled(false)), (Some(json!("g")), Some(json!("*"))));
-    }
-
-    #[test]
-    fn versions_differ_in_what_they_know() {
-        let body = json!({"role": "g", "resourceLimits": {}, "acceptedResourceRoles": ["public"]});
-        let (old_faults, old) = faults(&rules(Profile::V1_7, "/a", None, None), &body);
-        assert!(old_faults.is_empty() && old.get("role").is_none() && old.get("resourceLimits").is_none());
-        assert_eq!(old.get("maxLaunchDelaySeconds"), Some(&json!(3600)));
-        let (new_faults, new) = faults(&rules(Profile::V1_11, "/g/a", None, None), &body);
-        assert_eq!(new_faults, ["/acceptedResourceRoles"]);
-        assert_eq!(new.get("maxLaunchDelaySeconds"), Some(&json!(300)));
-    }
-
-    #[test]
-    fn the_role_of_the_installation_is_that_of_apps_without_one() {
-        let installation =
-            Installation { profile: Profile::V1_11, secrets: true, role: "slave_public".into() };
-        let rules = Rules::of(&installation, &AppId::new("/a").unwrap(), None, None);
-        let (faults, app) = faults(&rules, &json!({"acceptedResourceRoles": ["slave_public"]}));
-        assert_eq!((faults, app.get("role")), (Vec::<String>::new(), Some(&json!("slave_public"))));
-    }
-
-    #[test]
-    fn secrets_need_a_store() {
-        let mut rules = rules(Profile::V1_11, "/a", None, None);
-        let body = json!({"secrets": {"k": {"source": "s"}}});
-        assert!(faults(&rules, &body).0.is_empty());
-        rules.secrets = false;
-        assert_eq!(faults(&rules, &body).0, ["/secrets"]);
-    }
-
-    #[test]
-    fn profiles_have_names() {
-        for profile in [Profile::V1_7, Profile::V1_8, Profile::V1_11] {
-            assert_eq!(profile.to_string().parse(), Ok(profile));
-            assert!(profile.version().starts_with(&format!("{profile}.")));
-        }
-        assert!("1.9".parse::<Profile>().unwrap_err().to_string().contains("1.11"));
-    }
-}
+mod tests;

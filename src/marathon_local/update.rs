@@ -215,7 +215,13 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        let installation = Installation { profile: Profile::V1_11, secrets: false, role: "*".to_owned() };
+        let installation = Installation {
+            profile: Profile::V1_11,
+            secrets: false,
+            role: "*".to_owned(),
+            network: None,
+            new_groups_enforce: false,
+        };
         Rules::of(&installation, &id(), None, None)
     }
 

@@ -43,6 +43,8 @@ pub async fn run(row: &Row, steps: &[Step], http: &reqwest::Client) -> Result<()
         listen: "127.0.0.1:0".parse().unwrap(),
         profile: row.profile.as_deref().map_or_else(Profile::default, |version| version.parse().unwrap()),
         role: row.role.clone().unwrap_or_else(|| "*".to_owned()),
+        default_network: row.network.clone(),
+        new_groups_enforce: row.new_groups_enforce,
         // Simulated tasks may use secrets; what there is without them is seen at the other kind.
         tasks: if row.secrets {
             Tasks::Simulated

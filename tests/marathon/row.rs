@@ -37,6 +37,11 @@ pub struct Row {
     pub profile: Option<String>,
     /// The role of Marathon itself; the star when left out.
     pub role: Option<String>,
+    /// The name of container networks that name none.
+    pub network: Option<String>,
+    /// Whether new top-level groups enforce their name as role.
+    #[serde(default)]
+    pub new_groups_enforce: bool,
     /// Whether Marathon can use secrets.
     #[serde(default = "yes")]
     pub secrets: bool,

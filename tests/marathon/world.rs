@@ -34,6 +34,8 @@ impl World {
             listen: ([127, 0, 0, 1], 0).into(),
             profile: Profile::default(),
             role: "*".to_owned(),
+            default_network: None,
+            new_groups_enforce: false,
             tasks: Tasks::Simulated,
             faults: Some(seed),
             clock: clock.clone(),

@@ -191,6 +191,8 @@ fn config(dir: &Path) -> LocalConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         profile: Profile::default(),
         role: "*".to_owned(),
+        default_network: None,
+        new_groups_enforce: false,
         tasks: Tasks::Processes { agent: AGENT.into(), secrets: None },
         faults: None,
         clock: Clock::system(),

@@ -31,6 +31,8 @@ impl Virtual {
             listen: ([127, 0, 0, 1], 0).into(),
             profile,
             role: role.to_owned(),
+            default_network: None,
+            new_groups_enforce: false,
             tasks: Tasks::Simulated,
             faults: Some(7),
             clock: clock.clone(),

@@ -172,7 +172,8 @@ impl Engine {
         let parents: BTreeSet<_> = named.flat_map(GroupId::ancestors_of).filter(|g| !g.is_root()).collect();
         for parent in parents {
             if !self.state.groups.contains_key(&parent) {
-                groups.entry(parent).or_insert_with(|| Some(GroupRecord::default()));
+                let record = self.context.installation.new_group(&parent);
+                groups.entry(parent).or_insert(Some(record));
             }
         }
         // An empty group gives way to an app of its name.

@@ -143,7 +143,8 @@ impl Engine {
             return Err(Refusal::Invalid(vec![FieldError { path: String::new(), message }]));
         }
         let Some(record) = self.state.groups.get(id) else { return Err(Refusal::NoGroup(id.to_string())) };
-        let record = GroupRecord { enforce_role: enforce_role.unwrap_or(false), ..record.clone() };
+        let unsaid = self.context.installation.new_groups_enforce;
+        let record = GroupRecord { enforce_role: enforce_role.unwrap_or(unsaid), ..record.clone() };
         let groups = BTreeMap::from([(id.clone(), Some(record))]);
         self.change(Update { groups, ..Update::default() }, false)?;
         Ok(Answer { status: 200, ..Answer::default() })
@@ -273,7 +274,8 @@ impl Builder<'_> {
     /// The top-level group that the apps of a group lie in, as it will be; none for the root.
     fn enforcement(&self, id: &GroupId, body: &GroupBody) -> Option<GroupRecord> {
         if id.is_top_level() {
-            let old = self.engine.state.groups.get(id).cloned().unwrap_or_default();
+            let new = || self.engine.context.installation.new_group(id);
+            let old = self.engine.state.groups.get(id).cloned().unwrap_or_else(new);
             return Some(GroupRecord { enforce_role: body.enforce_role.unwrap_or(old.enforce_role), ..old });
         }
         let top = GroupId::ancestors_of(id.as_str()).find(GroupId::is_top_level)?;

@@ -201,7 +201,7 @@ impl Engine {
 
     pub(super) fn info_json(&self) -> Value {
         let Context { address, installation, .. } = &self.context;
-        let Installation { profile, secrets, role } = installation;
+        let Installation { profile, secrets, role, network, new_groups_enforce } = installation;
         let mut info = json!({
             "name": "marathon",
             "version": profile.version(),
@@ -211,6 +211,7 @@ impl Engine {
             "frameworkId": self.state.framework_id,
             "marathon_config": {
                 "checkpoint": true,
+                "default_network_name": network,
                 "executor": "//cmd",
                 "failover_timeout": 604_800,
                 "features": if *secrets { json!(["secrets"]) } else { json!([]) },
@@ -248,7 +249,8 @@ impl Engine {
             "http_config": {"http_port": address.port(), "https_port": 8443},
         });
         if profile.has_roles() {
-            info["marathon_config"]["new_group_enforce_role"] = "off".into();
+            info["marathon_config"]["new_group_enforce_role"] =
+                if *new_groups_enforce { "top" } else { "off" }.into();
         }
         info
     }
