@@ -43,7 +43,10 @@ async fn read_marathon(marathon: &Client, storage: &Storage, observation: &mut O
         }
     }
     observation.apps = by_id;
-    observation.marathon_version = marathon.version().await;
+    if let Some(told) = marathon.told().await {
+        observation.service_ports = told.marathon_config.service_ports();
+        observation.marathon_version = Some(told.version);
+    }
     read_evidence(marathon, &storage.control.state().inventory, observation).await;
 }
 

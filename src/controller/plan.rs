@@ -48,7 +48,7 @@ pub fn plan(
         inventory,
         followups,
         settings,
-        profile: observed.marathon_version.as_deref().map(Profile::of).unwrap_or_default(),
+        profile: profile(observed),
         plan: Plan { revision: Some(desired.revision.clone()), ..Plan::default() },
         standings: BTreeMap::new(),
         claims: BTreeMap::new(),
@@ -60,6 +60,12 @@ pub fn plan(
     }
     planner.removals();
     planner.finish()
+}
+
+/// What is known of the server.
+fn profile(observed: &Observation) -> Profile {
+    let line = observed.marathon_version.as_deref().map(Profile::of).unwrap_or_default();
+    line.with_service_ports(observed.service_ports.as_ref())
 }
 
 /// Where a unit stands for those that depend on it.

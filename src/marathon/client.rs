@@ -24,6 +24,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::error::MarathonError;
+use super::model::Info;
 use crate::clock::{Clock, Entropy};
 use crate::config::{MarathonAuth, MarathonSettings};
 use crate::model::{App, AppId};
@@ -65,7 +66,7 @@ const EMBED: [(&str, &str); 4] = [
     ("embed", "apps.lastTaskFailure"),
 ];
 
-/// How long a version that was told is believed; a cluster is not upgraded more often.
+/// How long what a server told of itself is believed; a cluster is not upgraded more often.
 const VERSION_PAUSE: Duration = Duration::from_secs(600);
 
 /// A Marathon. Cheap to clone; clones share connections, credentials and the turns that they take.
@@ -79,13 +80,13 @@ pub struct Client {
     clock: Clock,
     entropy: Entropy,
     metrics: Metrics,
-    version: Arc<Mutex<Asked>>,
+    told: Arc<Mutex<Asked>>,
 }
 
-/// The server's version as it was told last.
+/// What the server told of itself last.
 #[derive(Default)]
 struct Asked {
-    version: Option<String>,
+    info: Option<Info>,
     /// When it is asked again, on the boot clock.
     again_at: Duration,
 }
@@ -175,7 +176,7 @@ impl Client {
             clock,
             entropy,
             metrics,
-            version: Arc::default(),
+            told: Arc::default(),
         })
     }
 
@@ -240,23 +241,23 @@ impl Client {
         self.write(Call { verb: Method::DELETE, query: &query, ..Call::get(&app_path(id)) }).await
     }
 
-    /// The server's version, asked now and then; none where it does not tell us. That takes a permission of its own
-    /// on DC/OS Enterprise, so callers must do without.
-    pub async fn version(&self) -> Option<String> {
+    /// The server's version and how it was started, asked now and then; none where it does not tell us. That takes a
+    /// permission of its own on DC/OS Enterprise, so callers must do without.
+    pub async fn told(&self) -> Option<Info> {
         let now = self.clock.boot();
-        let asked = || self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
         {
             let mut asked = asked();
             if now < asked.again_at {
-                return asked.version.clone();
+                return asked.info.clone();
             }
             asked.again_at = now + VERSION_PAUSE;
         }
         match self.info().await {
-            Ok(info) => asked().version = Some(info.version),
+            Ok(info) => asked().info = Some(info),
             Err(error) => tracing::debug!(%error, "Marathon does not tell its version"),
         }
-        asked().version.clone()
+        asked().info.clone()
     }
 
     async fn write(&self, call: Call<'_>) -> Result<Written, MarathonError> {

@@ -23,6 +23,7 @@ mod target;
 use serde_json::{Map, Value};
 
 use super::normalize::{FieldError, has_volume, normalize, normalize_observed};
+use super::profile::Profile;
 use crate::model::{App, Change, Digest, Effect};
 
 type Object = Map<String, Value>;
@@ -47,13 +48,28 @@ pub fn diff(
     applied: Option<&App>,
     ignore: &[String],
 ) -> Result<Difference, Vec<FieldError>> {
+    diff_for(desired, observed, applied, ignore, Profile::default())
+}
+
+/// As [`diff`], for a server of which more is known: which service ports it gives out decides whether it refuses a
+/// change of a resident app.
+///
+/// # Errors
+/// As [`diff`].
+pub fn diff_for(
+    desired: &App,
+    observed: &App,
+    applied: Option<&App>,
+    ignore: &[String],
+    profile: Profile,
+) -> Result<Difference, Vec<FieldError>> {
     let observed = normalize_observed(observed);
     let target = target_of(desired, &observed, applied, ignore)?;
     let mut changes = Vec::new();
     compare_objects(&mut String::new(), &observed.0, &target.0, &mut changes);
     // A full PUT cannot set it, and no task notices a change: comparing it would never end.
     changes.retain(|change| !is_below(&change.path, "/executorResources"));
-    let effect = effect_of(&changes, &observed.0, &target.0);
+    let effect = effect_of(&changes, &observed.0, &target.0, profile);
     Ok(Difference { changes, effect })
 }
 
@@ -143,11 +159,11 @@ fn is_below(path: &str, parent: &str) -> bool {
     path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn effect_of(changes: &[Change], observed: &Object, target: &Object) -> Effect {
+fn effect_of(changes: &[Change], observed: &Object, target: &Object, profile: Profile) -> Effect {
     let resident = has_volume(observed, "persistent") || has_volume(target, "persistent");
     if changes.is_empty() {
         Effect::None
-    } else if resident && is_forbidden(changes, observed, target) {
+    } else if resident && is_forbidden(changes, observed, target, profile) {
         Effect::Recreate
     } else if changes.iter().all(|change| change.path == "/instances") {
         Effect::Scale
@@ -158,11 +174,11 @@ fn effect_of(changes: &[Change], observed: &Object, target: &Object) -> Effect {
 
 /// Whether Marathon refuses the change because the app has local volumes. It takes another role by force, but the
 /// reservations keep the old one.
-fn is_forbidden(changes: &[Change], observed: &Object, target: &Object) -> bool {
+fn is_forbidden(changes: &[Change], observed: &Object, target: &Object, profile: Profile) -> bool {
     let fixed = ["/cpus", "/mem", "/disk", "/gpus", "/requirePorts", "/role"];
     changes.iter().any(|change| fixed.contains(&change.path.as_str()))
         || local_volumes(observed) != local_volumes(target)
-        || ports::moves_on_hosts(observed, target)
+        || ports::moves_on_hosts(observed, target, profile)
 }
 
 fn local_volumes(app: &Object) -> Vec<String> {

@@ -1,10 +1,11 @@
-//! What a version of Marathon knows and what it fills in.
+//! What a version of Marathon knows and what it fills in, and what else is told of a server that matters to apps.
 //!
-//! Pure. Only what differs between 1.5 and 1.11 stands here; the tables of `normalize` are those of 1.11. Sources:
+//! Pure. Of versions only what differs between 1.5 and 1.11 stands here; the tables of `normalize` are those of 1.11. Sources:
 //! the change log of mesosphere/marathon and the RAML of its release branches. A server without `/v2/info`
 //! for us is taken for the newest one that there is: 1.11 is the last line.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// The fields of an app that came later than 1.5, with the version. An older server drops them without a word, so
 /// that an app which has them never becomes what it should be.
@@ -16,15 +17,20 @@ const LAST: u64 = 11;
 /// The oldest line that we know.
 const FIRST: u64 = 5;
 
-/// A line of Marathon, such as 1.8.
+/// Where Marathon takes service ports from, unless it was started with others (`--local_port_min`, `--local_port_max`).
+const SERVICE_PORTS: (u16, u16) = (10_000, 20_000);
+
+/// A line of Marathon, such as 1.8, and how a server of it was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Profile {
     minor: u64,
+    /// The first and the last one.
+    service_ports: (u16, u16),
 }
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { minor: LAST }
+        Self { minor: LAST, service_ports: SERVICE_PORTS }
     }
 }
 
@@ -40,10 +46,22 @@ impl Profile {
             part.get(..digits)?.parse::<u64>().ok()
         };
         match (number(), number()) {
-            (Some(0), Some(_)) => Self { minor: FIRST },
-            (Some(1), Some(minor)) => Self { minor: minor.clamp(FIRST, LAST) },
+            (Some(0), Some(_)) => Self { minor: FIRST, ..Self::default() },
+            (Some(1), Some(minor)) => Self { minor: minor.clamp(FIRST, LAST), ..Self::default() },
             _ => Self::default(),
         }
+    }
+
+    /// The same with the service ports that the server gives out; where it does not tell, those of Marathon's defaults.
+    #[must_use]
+    pub fn with_service_ports(self, told: Option<&RangeInclusive<u16>>) -> Self {
+        Self { service_ports: told.map_or(SERVICE_PORTS, |ports| (*ports.start(), *ports.end())), ..self }
+    }
+
+    /// Where the server takes service ports from.
+    #[must_use]
+    pub fn service_ports(self) -> RangeInclusive<u16> {
+        self.service_ports.0..=self.service_ports.1
     }
 
     /// `maxLaunchDelaySeconds` of an app that does not say it: an hour before 1.8.
@@ -55,7 +73,7 @@ impl Profile {
     /// The fields that this line does not know, each with the line that brought it.
     pub fn lacks(self) -> impl Iterator<Item = (&'static str, Self)> {
         let later = LATER.into_iter().filter(move |(_, minor)| *minor > self.minor);
-        later.map(|(field, minor)| (field, Self { minor }))
+        later.map(move |(field, minor)| (field, Self { minor, ..self }))
     }
 }
 

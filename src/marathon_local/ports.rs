@@ -6,20 +6,20 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::definition;
 use crate::clock::Entropy;
 use crate::model::App;
 
 /// Where service ports are taken from (`local_port_min`, `local_port_max`).
-pub const SERVICE_PORTS: Range<u16> = 10_000..20_000;
+pub const SERVICE_PORTS: RangeInclusive<u16> = 10_000..=20_000;
 
 /// Where a task's ports are taken from: the range that a Mesos agent offers by default.
 const AGENT_PORTS: Range<u16> = 31_000..32_001;
 
 /// Where they are taken from when those are used up; neither service ports nor the kernel's ephemeral ones.
-const MORE_PORTS: Range<u16> = 20_000..31_000;
+const MORE_PORTS: Range<u16> = 20_001..31_000;
 
 /// Gives every port of the definition that says 0 a number. False when the range is used up.
 pub fn assign_service_ports(app: &mut App, old: Option<&App>, taken: &BTreeSet<u16>) -> bool {

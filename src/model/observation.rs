@@ -1,6 +1,7 @@
 //! What is: Marathon's apps and the registry's packages, each with how complete the reading was.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -28,6 +29,8 @@ pub struct Observation {
     pub apps: BTreeMap<AppId, App>,
     /// The server's version, where it tells.
     pub marathon_version: Option<String>,
+    /// Where the server takes service ports from, where it tells.
+    pub service_ports: Option<RangeInclusive<u16>>,
     /// The deployments under way; read only while an app of ours is held by one, and empty where that failed.
     pub deployments: Vec<Deployment>,
     /// What waits to be launched; read only while tasks of an app of ours are missing, and empty where that failed.

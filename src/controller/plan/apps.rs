@@ -4,7 +4,7 @@ use super::{Held, Planner, Standing, Verdict, deployments_are_ours};
 use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app};
 use crate::controller::guard;
 use crate::manifest::DriftPolicy;
-use crate::marathon::diff::{Difference, condense, diff, to_send};
+use crate::marathon::diff::{Difference, condense, diff, diff_for, to_send};
 use crate::marathon::health::{Evidence, Health, HealthReport, judge};
 use crate::marathon::normalize::FieldError;
 use crate::model::{
@@ -176,7 +176,8 @@ impl Planner<'_> {
 
     fn compare(&mut self, wish: &Wish<'_>, owned: &Owned, seen: &App) -> Result<Verdict, Held> {
         let (applied, ignore) = (Some(&owned.applied), &wish.unit.ignore);
-        let difference = diff(&wish.wanted, seen, applied, ignore).map_err(|faults| refused(&faults))?;
+        let difference =
+            diff_for(&wish.wanted, seen, applied, ignore, self.profile).map_err(|faults| refused(&faults))?;
         let book = wish.book();
         let changed = owned.applied_digest != book.applied_digest;
         if difference.changes.is_empty() {

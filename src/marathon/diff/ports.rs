@@ -5,15 +5,12 @@
 //! position where a port has no name.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
 use super::Object;
 use crate::marathon::normalize::ports;
-
-/// Where Marathon takes numbers from, unless it was started with others (`--local_port_min`, `--local_port_max`).
-const ASSIGNED: RangeInclusive<u64> = 10_000..=20_000;
+use crate::marathon::profile::Profile;
 
 /// Puts the observed numbers where the desired app says 0.
 pub(super) fn take_assigned(target: &mut Object, observed: &Object) {
@@ -48,14 +45,15 @@ fn assign(ports: &mut [Value], there: &[Value], key: &str) {
 }
 
 /// Whether the ports of hosts change. To Marathon those are the port definitions, required or not, and the host ports
-/// of mappings, and it looks at them after it gave numbers for 0: first those that the old definition had and the
-/// new one does not name, in their order (`state/AppDefinition.scala` and
+/// of mappings, and it looks at them after it gave numbers for 0: first those of its range that the old definition had
+/// and the new one does not name, in their order (`state/AppDefinition.scala` and
 /// `core/group/impl/AssignDynamicServiceLogic.scala` of mesosphere/marathon).
-pub(super) fn moves_on_hosts(observed: &Object, target: &Object) -> bool {
+pub(super) fn moves_on_hosts(observed: &Object, target: &Object, profile: Profile) -> bool {
     let mut asked = numbers(target, "hostPort");
     if target.contains_key("portDefinitions") {
         let mut had = numbers(observed, "servicePort");
-        had.retain(|port| ASSIGNED.contains(port) && !asked.contains(port));
+        let given = |port: u64| u16::try_from(port).is_ok_and(|port| profile.service_ports().contains(&port));
+        had.retain(|port| given(*port) && !asked.contains(port));
         let mut had = had.into_iter();
         for port in asked.iter_mut().filter(|port| **port == 0) {
             // What is taken anew was nobody's, so it is none of the old ones.

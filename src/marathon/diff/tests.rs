@@ -1,5 +1,7 @@
 //! Differences, effects and bodies; the laws that a PUT must keep, against a server of a few lines.
 
+use std::ops::RangeInclusive;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -232,6 +234,24 @@ fn resident_apps_would_have_to_be_recreated() {
     assert_eq!(effect(&resident(more)), Effect::Recreate);
     assert_eq!(effect(&resident(json!({"instances": 2}))), Effect::Scale);
     assert_eq!(effect(&resident(json!({"env": {}}))), Effect::Restart);
+}
+
+#[test]
+fn a_number_that_the_server_gave_out_is_given_out_again() {
+    let volume = json!({"containerPath": "d", "mode": "RW", "persistent": {"size": 10}});
+    let resident = |port: Value| {
+        let more = json!({"container": {"type": "MESOS", "volumes": [volume]}, "portDefinitions": [port]});
+        with(&base(), &more)
+    };
+    let observed = served(&resident(json!({"port": 30_001, "name": "old"})));
+    let desired = resident(json!({"port": 0, "name": "new"}));
+    let effect = |told: Option<RangeInclusive<u16>>| {
+        let profile = Profile::default().with_service_ports(told.as_ref());
+        diff_for(&desired, &observed, None, &[], profile).unwrap().effect
+    };
+    assert_eq!(effect(Some(30_000..=30_001)), Effect::Restart);
+    assert_eq!(effect(Some(30_002..=31_000)), Effect::Recreate);
+    assert_eq!(effect(None), Effect::Recreate, "it is none of the default's");
 }
 
 #[test]

@@ -360,7 +360,8 @@ fn with_ports(mut app: App, old: Option<&App>, taken: &mut BTreeSet<u16>) -> Res
         let range = ports::SERVICE_PORTS;
         Err(Refusal::Argument(format!(
             "All ports in the range [{}-{}) are already in use",
-            range.start, range.end
+            range.start(),
+            range.end()
         )))
     }
 }

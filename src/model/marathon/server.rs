@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use std::ops::RangeInclusive;
+
 use super::{each, lenient};
 
 /// `GET /v2/info`, which takes a permission of its own on DC/OS Enterprise (`types/marathonInfo.raml`).
@@ -41,6 +43,15 @@ pub struct ServerConfig {
     pub default_network_name: Option<String>,
 }
 
+impl ServerConfig {
+    /// The service ports that it gives out, both ends among them; none where it does not tell, or nothing that makes
+    /// sense.
+    #[must_use]
+    pub fn service_ports(&self) -> Option<RangeInclusive<u16>> {
+        Some(self.local_port_min?..=self.local_port_max?).filter(|ports| !ports.is_empty())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -57,7 +68,12 @@ mod tests {
         let much: Info = serde_json::from_value(much).unwrap();
         assert_eq!((much.leader.as_deref(), much.framework.as_deref()), (Some("10.0.0.1:8080"), Some("f")));
         let config = much.marathon_config;
-        assert_eq!((config.local_port_min, config.local_port_max), (Some(10_000), Some(20_000)));
+        assert_eq!(config.service_ports(), Some(10_000..=20_000));
+        for (first, last) in [(None, Some(20_000)), (Some(10_000), None), (Some(2), Some(1))] {
+            let config =
+                ServerConfig { local_port_min: first, local_port_max: last, ..ServerConfig::default() };
+            assert_eq!(config.service_ports(), None);
+        }
         assert_eq!((config.features, config.default_network_name), (vec!["secrets".to_owned()], None));
         assert!(serde_json::from_value::<Info>(json!({"leader": "x"})).is_err());
     }

@@ -86,15 +86,19 @@ async fn deployments_and_info_are_read_tolerantly() {
 async fn the_version_is_asked_now_and_then_and_kept_where_it_is_not_told() {
     let script = Script::default()
         .answer(403, "<html></html>")
-        .answer(200, r#"{"version": "1.8.222"}"#)
+        .answer(200, r#"{"version": "1.8.222", "marathon_config": {"local_port_min": 30000, "local_port_max": 30100}}"#)
         .answer(403, "<html></html>");
     let settings = MarathonSettings { urls: vec![script.serve().await], ca: None, auth: MarathonAuth::None };
     let clock = Clock::fixed(1_000_000);
     let parts = (clock.clone(), Entropy::seeded(1));
     let client = Client::connect(&settings, Timeouts::default(), parts, Metrics::new().unwrap()).unwrap();
     for expected in [None, Some("1.8.222"), Some("1.8.222")] {
-        assert_eq!(client.version().await.as_deref(), expected);
-        assert_eq!(client.version().await.as_deref(), expected);
+        for _ in 0..2 {
+            let told = client.told().await;
+            assert_eq!(told.as_ref().map(|told| told.version.as_str()), expected);
+            let given = told.and_then(|told| told.marathon_config.service_ports());
+            assert_eq!(given, expected.map(|_| 30_000..=30_100));
+        }
         clock.advance(VERSION_PAUSE);
     }
     assert_eq!(script.asked().len(), 3);
