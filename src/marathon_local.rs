@@ -338,7 +338,7 @@ impl ExecutorParts {
             Tasks::Processes { agent, secrets } => {
                 let with_secrets = secrets.is_some();
                 let made = ProcessExecutor::new(dir, agent, secrets, clock).map_err(|e| match e {
-                    SetupError::Sandboxes(path, source) => LocalError::Directory { path, source },
+                    SetupError::Directory(path, source) => LocalError::Directory { path, source },
                     SetupError::Client(source) => LocalError::Client(source),
                 })?;
                 Ok(Self { executor: Arc::new(made), outcomes: None, secrets: with_secrets })

@@ -5,6 +5,7 @@
 
 mod agent;
 mod archive;
+mod cache;
 mod environment;
 mod fetch;
 mod probe;
@@ -22,12 +23,13 @@ use tokio::sync::Semaphore;
 
 use super::definition::{self, HealthCheck, ReadinessCheck};
 use super::executor::{Executor, KillSignal, Progress, ProgressSink, ReadinessAnswer, TaskEnd, TaskSpec};
-use super::pod;
 use super::placement::{self, Placement};
+use super::pod;
 use super::supervisor::{Order, Report};
 use crate::clock::Clock;
 use crate::model::{App, AppId};
 use agent::Supervised;
+use cache::FetchCache;
 use fetch::Fetcher;
 use probe::Prober;
 use sandbox::Sandboxes;
@@ -55,9 +57,9 @@ pub struct ProcessExecutor {
 /// Why the executor could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The directory of the sandboxes.
+    /// The directory of the sandboxes, or that of what is fetched.
     #[error("cannot make {0}")]
-    Sandboxes(PathBuf, #[source] std::io::Error),
+    Directory(PathBuf, #[source] std::io::Error),
     /// The client for fetching and for health checks.
     #[error("cannot make an HTTP client")]
     Client(#[from] reqwest::Error),
@@ -78,10 +80,13 @@ impl ProcessExecutor {
         // The one TLS provider of the process; that it is set already is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (sandboxes, secrets) = (dir.join("sandboxes"), Secrets::new(secrets));
-        let made = Sandboxes::new(sandboxes.clone()).map_err(|e| SetupError::Sandboxes(sandboxes, e))?;
+        let made = Sandboxes::new(sandboxes.clone()).map_err(|e| SetupError::Directory(sandboxes, e))?;
         sweep::sweep(made.root());
         let prober = Prober::new(clock.clone(), agent.clone(), secrets.clone())?;
-        let fetcher = Fetcher::new(clock.clone())?;
+        let kept = dir.join("fetched");
+        let cache =
+            FetchCache::new(kept.clone(), cache::LIMIT).map_err(|e| SetupError::Directory(kept, e))?;
+        let fetcher = Fetcher::new(clock.clone(), cache)?;
         let preparing = Semaphore::new(PREPARED_AT_ONCE);
         let volumes = Volumes::new(dir.join("volumes"));
         Ok(Self { agent, sandboxes: Arc::new(made), volumes, secrets, fetcher, prober, preparing })
@@ -180,15 +185,15 @@ impl Executor for ProcessExecutor {
         Box::pin(self.prober.ready(task, check))
     }
 
+    fn declines(&self, task: &Placement<'_>) -> Option<&'static str> {
+        placement::misfit(task)
+    }
+
     fn capacity(&self) -> usize {
         MOST_TASKS
     }
 
     fn forget(&self, app: &AppId) {
-    fn declines(&self, task: &Placement<'_>) -> Option<&'static str> {
-        placement::misfit(task)
-    }
-
         self.volumes.forget(app);
     }
 

@@ -14,6 +14,7 @@ use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
 use super::archive;
+use super::cache::FetchCache;
 use crate::clock::Clock;
 use crate::model::App;
 
@@ -34,28 +35,30 @@ struct Item {
     destination: PathBuf,
     extract: bool,
     executable: bool,
+    /// Whether a file that was fetched before will do.
+    cache: bool,
 }
 
-/// Fetches files for tasks. Cheap to clone.
-#[derive(Clone)]
+/// Fetches files for tasks.
 pub struct Fetcher {
     http: reqwest::Client,
     clock: Clock,
+    cache: FetchCache,
 }
 
 impl Fetcher {
-    /// A fetcher. The environment's proxies are not used: what a task fetches is decided by its definition.
+    /// A fetcher that keeps files in a cache. The environment's proxies are not used: what a task fetches is decided by its definition.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(clock: Clock, cache: FetchCache) -> Result<Self, reqwest::Error> {
         let builder = || {
             let builder = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
             builder.connect_timeout(SILENCE).read_timeout(SILENCE)
         };
         // A machine without any CA certificates can still fetch over plain HTTP.
         let http = builder().build().or_else(|_| builder().tls_certs_only([]).build())?;
-        Ok(Self { http, clock })
+        Ok(Self { http, clock, cache })
     }
 
     /// Fetches everything that the app names.
@@ -81,22 +84,41 @@ impl Fetcher {
         if let Some(parent) = path.parent() {
             tokio::fs::create_dir_all(parent).await.map_err(|e| e.to_string())?;
         }
-        if item.uri.starts_with("http://") || item.uri.starts_with("https://") {
-            self.download(&item.uri, &path).await?;
+        let mut kind = archive::Kind::of(&path).filter(|_| item.extract && !item.executable);
+        if item.cache {
+            // What is cached is unpacked from there, and the archive itself does not come into the sandbox. A single
+            // file that is compressed has no other name than its own.
+            let there = kind.take_if(|kind| *kind != archive::Kind::Gz);
+            let slot = self.cache.slot(&item.uri);
+            let placed = async {
+                let kept = slot.filled(self.obtain(&item.uri, slot.place())).await?;
+                match there {
+                    Some(kind) => unpack(kind, kept, sandbox, stop).await,
+                    None => tokio::fs::copy(kept, &path).await.map(drop).map_err(|e| e.to_string()),
+                }
+            };
+            let placed = placed.await;
+            drop(slot);
+            self.cache.trim().await;
+            placed?;
         } else {
-            copy_local(&item.uri, &path).await?;
+            self.obtain(&item.uri, &path).await?;
+        }
+        if let Some(kind) = kind {
+            unpack(kind, &path, sandbox, stop).await?;
         }
         if item.executable {
             make_executable(&path).await.map_err(|e| e.to_string())?;
-        } else if item.extract
-            && let Some(kind) = archive::Kind::of(&path)
-        {
-            let (sandbox, stop) = (sandbox.to_owned(), stop.clone());
-            let unpacked =
-                tokio::task::spawn_blocking(move || archive::extract(kind, &path, &sandbox, &stop));
-            unpacked.await.map_err(|e| e.to_string())??;
         }
         Ok(())
+    }
+
+    async fn obtain(&self, uri: &str, path: &Path) -> Result<(), String> {
+        if uri.starts_with("http://") || uri.starts_with("https://") {
+            self.download(uri, path).await
+        } else {
+            copy_local(uri, path).await
+        }
     }
 
     async fn download(&self, uri: &str, path: &Path) -> Result<(), String> {
@@ -107,6 +129,17 @@ impl Fetcher {
         let body = response.bytes_stream().map(|piece| piece.map_err(std::io::Error::other));
         store(StreamReader::new(body), path).await
     }
+}
+
+async fn unpack(
+    kind: archive::Kind,
+    path: &Path,
+    sandbox: &Path,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    let (path, sandbox, stop) = (path.to_owned(), sandbox.to_owned(), stop.clone());
+    let unpacked = tokio::task::spawn_blocking(move || archive::extract(kind, &path, &sandbox, &stop));
+    unpacked.await.map_err(|e| e.to_string())?
 }
 
 async fn copy_local(uri: &str, path: &Path) -> Result<(), String> {
@@ -148,7 +181,9 @@ fn item(value: &Value) -> Result<Item, String> {
     let Some(destination) = destination else {
         return Err(format!("Failed to fetch {uri}: no place in the sandbox for it"));
     };
-    Ok(Item { uri, destination, extract: flag("extract", true), executable: flag("executable", false) })
+    let (extract, executable, cache) =
+        (flag("extract", true), flag("executable", false), flag("cache", false));
+    Ok(Item { uri, destination, extract, executable, cache })
 }
 
 /// The last segment of the URI's path.
@@ -174,40 +209,4 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn items_know_their_place() {
-        let place = |value: Value| item(&value).map(|i| i.destination.display().to_string());
-        assert_eq!(place(json!({"uri": "http://h/a/b.tgz?x=/y"})).unwrap(), "b.tgz");
-        assert_eq!(place(json!({"uri": "http://h/a", "destPath": "d/e"})).unwrap(), "d/e");
-        assert_eq!(place(json!({"uri": "/etc/hosts"})).unwrap(), "hosts");
-        for bad in [
-            json!({"uri": "http://h/"}),
-            json!({"uri": "http://h/.."}),
-            json!({"uri": "http://h/a", "destPath": "../a"}),
-            json!({"uri": "http://h/a", "destPath": "/a"}),
-            json!({"uri": "http://h/a", "destPath": ""}),
-        ] {
-            assert!(place(bad.clone()).is_err(), "{bad}");
-        }
-    }
-
-    #[tokio::test]
-    async fn files_of_this_machine_are_copied_and_other_schemes_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let (source, sandbox) = (folder.path().join("tool"), folder.path().join("sandbox"));
-        std::fs::write(&source, "#!/bin/sh\n").unwrap();
-        std::fs::create_dir(&sandbox).unwrap();
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let fetcher = Fetcher::new(Clock::system()).unwrap();
-        let app = |uri: &str| App::from_value(json!({"fetch": [{"uri": uri, "executable": true}]})).unwrap();
-        fetcher.fetch(&app(&format!("file://{}", source.display())), &sandbox).await.unwrap();
-        assert_eq!(std::fs::metadata(sandbox.join("tool")).unwrap().permissions().mode() & 0o777, 0o755);
-        let error = fetcher.fetch(&app("hdfs://h/x"), &sandbox).await.unwrap_err();
-        assert!(error.contains("hdfs://h/x") && error.contains("only http"), "{error}");
-    }
-}
+mod tests;
