@@ -9,6 +9,7 @@ mod body;
 mod connections;
 mod groups;
 mod guard;
+mod heads;
 mod local;
 mod path;
 mod pods;
