@@ -5,6 +5,7 @@
 
 mod answers;
 mod apps;
+mod asked;
 mod body;
 mod connections;
 mod groups;

@@ -1,14 +1,14 @@
 //! `/v2/apps` (`AppsResource.scala`, `AppTasksResource.scala`, `AppVersionsResource.scala`).
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 
 use super::answers::Accepted;
+use super::asked::Asked;
 use super::path::Target;
 use super::query::Parameters;
-use super::{Api, RawBody, body, existing};
+use super::{Api, body, existing};
 use crate::marathon_local::engine::{Kill, Request, Selection};
 use crate::marathon_local::group::GroupId;
 use crate::marathon_local::refusal::Refusal;
@@ -23,80 +23,60 @@ async fn list(State(api): State<Api>, Query(query): Query<Parameters>) -> Respon
     api.ask(Request::Apps(query.selection())).await
 }
 
-async fn create(
-    State(api): State<Api>,
-    Query(query): Query<Parameters>,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Response {
-    let request = body::object(&headers, body).and_then(|app| {
-        let id = body::named_id(&app)?;
-        Ok(Request::Create(id, app, query.flag("force", false)))
-    });
-    api.carry_out(request).await
+async fn create(State(api): State<Api>, asked: Asked) -> Response {
+    let force = asked.force();
+    api.carry_out(asked.named().map(|(id, app)| Request::Create(id, app, force))).await
 }
 
-async fn replace_all(
-    State(api): State<Api>,
-    Query(query): Query<Parameters>,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Response {
-    let mode = if query.flag("partialUpdate", true) { Mode::Partial } else { Mode::Full };
-    let apps = body::apps(&headers, body);
-    api.carry_out(apps.map(|apps| Request::UpdateAll(apps, mode, query.flag("force", false)))).await
+async fn replace_all(State(api): State<Api>, asked: Asked) -> Response {
+    let (mode, force) = (mode(&asked), asked.force());
+    api.carry_out(asked.apps().map(|apps| Request::UpdateAll(apps, mode, force))).await
 }
 
-async fn patch_all(
-    State(api): State<Api>,
-    Query(query): Query<Parameters>,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Response {
-    let apps = body::apps(&headers, body);
-    api.carry_out(apps.map(|apps| Request::UpdateAll(apps, Mode::Existing, query.flag("force", false)))).await
+async fn patch_all(State(api): State<Api>, asked: Asked) -> Response {
+    let force = asked.force();
+    api.carry_out(asked.apps().map(|apps| Request::UpdateAll(apps, Mode::Existing, force))).await
 }
 
 /// Whatever lies below the list of apps.
-pub async fn one(
-    State(api): State<Api>,
-    method: Method,
-    Path(path): Path<String>,
-    Query(query): Query<Parameters>,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Response {
-    let target = Target::of(&path, &method);
-    let request = match method.as_str() {
-        "GET" | "HEAD" => shown(&api, target, &query, &headers),
-        "PUT" | "PATCH" => changed(&method, target, &query, &headers, body),
+pub async fn one(State(api): State<Api>, Path(path): Path<String>, asked: Asked) -> Response {
+    let target = Target::of(&path, &asked.method);
+    let request = match asked.method.as_str() {
+        "GET" | "HEAD" => shown(&api, target, &asked),
+        "PUT" => changed(target, mode(&asked), asked),
+        "PATCH" => changed(target, Mode::Existing, asked),
         "POST" => match target {
-            Target::Restart(id) => existing(&id).map(|id| Request::Restart(id, query.flag("force", false))),
+            Target::Restart(id) => existing(&id).map(|id| Request::Restart(id, asked.force())),
             _ => Err(Refusal::NoMethod),
         },
-        "DELETE" => removed(target, &query),
+        "DELETE" => removed(target, &asked.query),
         _ => Err(Refusal::NoMethod),
     };
     api.carry_out(request).await
 }
 
-fn shown(api: &Api, target: Target, query: &Parameters, headers: &HeaderMap) -> Result<Request, Refusal> {
+/// How a PUT treats what its body leaves out.
+fn mode(asked: &Asked) -> Mode {
+    if asked.query.flag("partialUpdate", true) { Mode::Partial } else { Mode::Full }
+}
+
+fn shown(api: &Api, target: Target, asked: &Asked) -> Result<Request, Refusal> {
     match target {
         Target::Below(group) => {
-            let mut embed = query.app_embed();
+            let mut embed = asked.query.app_embed();
             (embed.tasks, embed.last_failure) = (true, true);
             let group = GroupId::parse(&group, &GroupId::root()).map_err(|_| Refusal::NoGroup(group))?;
             Ok(Request::Apps(Selection { group: Some(group), embed, ..Selection::default() }))
         }
         Target::App(id) => {
-            let mut embed = query.app_embed();
+            let mut embed = asked.query.app_embed();
             (embed.tasks, embed.last_failure) = (true, true);
             existing(&id).map(|id| Request::App(id, embed))
         }
         Target::Versions(id) => existing(&id).map(Request::Versions),
         Target::Version(id, version) => existing(&id).map(|id| Request::Version(id, version)),
         Target::Tasks(id) => {
-            let accepted = Accepted::of(headers);
+            let accepted = Accepted::of(&asked.headers);
             let id = existing(&id)?;
             match (accepted.json, accepted.text && api.profile.lists_tasks_as_text()) {
                 (true, _) => Ok(Request::TasksOf(Ok(id))),
@@ -109,21 +89,10 @@ fn shown(api: &Api, target: Target, query: &Parameters, headers: &HeaderMap) -> 
     }
 }
 
-fn changed(
-    method: &Method,
-    target: Target,
-    query: &Parameters,
-    headers: &HeaderMap,
-    body: RawBody,
-) -> Result<Request, Refusal> {
+fn changed(target: Target, mode: Mode, asked: Asked) -> Result<Request, Refusal> {
     let Target::App(id) = target else { return Err(Refusal::NoMethod) };
-    let id = body::app_id(&id, "")?;
-    let mode = match (method.as_str(), query.flag("partialUpdate", true)) {
-        ("PATCH", _) => Mode::Existing,
-        (_, true) => Mode::Partial,
-        (_, false) => Mode::Full,
-    };
-    Ok(Request::Update { id, body: body::object(headers, body)?, mode, force: query.flag("force", false) })
+    let (id, force) = (body::app_id(&id, "")?, asked.force());
+    Ok(Request::Update { id, body: asked.object()?, mode, force })
 }
 
 fn removed(target: Target, query: &Parameters) -> Result<Request, Refusal> {

@@ -1,68 +1,44 @@
 //! `/v2/groups` (`GroupsResource.scala`).
 
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method};
+use axum::extract::{Path, State};
+use axum::http::Method;
 use axum::response::Response;
 
+use super::asked::Asked;
 use super::path::GroupTarget;
 use super::query::Parameters;
-use super::{Api, RawBody, body};
+use super::{Api, body};
 use crate::marathon_local::engine::{Request, Selection};
 use crate::marathon_local::group::{GroupBody, GroupId};
 use crate::marathon_local::refusal::Refusal;
 
 /// The root group.
-pub async fn root(
-    State(api): State<Api>,
-    method: Method,
-    Query(query): Query<Parameters>,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Response {
-    let request = asked(&api, &method, GroupTarget::Group(String::new()), &query, &headers, body);
-    api.carry_out(request).await
+pub async fn root(State(api): State<Api>, asked: Asked) -> Response {
+    api.carry_out(request(&api, GroupTarget::Group(String::new()), asked)).await
 }
 
 /// Whatever lies below it.
-pub async fn one(
-    State(api): State<Api>,
-    method: Method,
-    Path(path): Path<String>,
-    Query(query): Query<Parameters>,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Response {
-    let target = if method == Method::GET || method == Method::HEAD {
+pub async fn one(State(api): State<Api>, Path(path): Path<String>, asked: Asked) -> Response {
+    let target = if asked.method == Method::GET || asked.method == Method::HEAD {
         GroupTarget::of(&path)
     } else {
         GroupTarget::Group(path.trim_matches('/').to_owned())
     };
-    let request = asked(&api, &method, target, &query, &headers, body);
-    api.carry_out(request).await
+    api.carry_out(request(&api, target, asked)).await
 }
 
-fn asked(
-    api: &Api,
-    method: &Method,
-    target: GroupTarget,
-    query: &Parameters,
-    headers: &HeaderMap,
-    body: RawBody,
-) -> Result<Request, Refusal> {
-    let force = query.flag("force", false);
-    match (method.as_str(), target) {
-        ("GET" | "HEAD", target) => shown(target, query),
+fn request(api: &Api, target: GroupTarget, asked: Asked) -> Result<Request, Refusal> {
+    let (force, dry_run) = (asked.force(), asked.query.flag("dryRun", false));
+    match (asked.method.as_str(), target) {
+        ("GET" | "HEAD", target) => shown(target, &asked.query),
         ("POST", GroupTarget::Group(id)) => {
-            Ok(Request::CreateGroup(body::group_id(&id)?, read(headers, body)?, force))
+            Ok(Request::CreateGroup(body::group_id(&id)?, read(asked)?, force))
         }
-        ("PUT", GroupTarget::Group(id)) => Ok(Request::UpdateGroup {
-            id: body::group_id(&id)?,
-            body: read(headers, body)?,
-            force,
-            dry_run: query.flag("dryRun", false),
-        }),
+        ("PUT", GroupTarget::Group(id)) => {
+            Ok(Request::UpdateGroup { id: body::group_id(&id)?, body: read(asked)?, force, dry_run })
+        }
         ("PATCH", GroupTarget::Group(id)) if api.profile.has_roles() => {
-            let patch = body::object(headers, body)?;
+            let patch = asked.object()?;
             let enforce = patch.get("enforceRole").filter(|value| !value.is_null());
             let enforce = enforce.map(|value| {
                 value.as_bool().ok_or_else(|| body::fault("/enforceRole", "error.expected.jsboolean"))
@@ -93,7 +69,6 @@ fn existing(id: &str) -> Result<GroupId, Refusal> {
     GroupId::parse(id, &GroupId::root()).map_err(|_| Refusal::NoGroup(format!("/{id}")))
 }
 
-fn read(headers: &HeaderMap, body: RawBody) -> Result<Box<GroupBody>, Refusal> {
-    let value = body::json(headers, body)?;
-    GroupBody::read(&value).map(Box::new).map_err(Refusal::Invalid)
+fn read(asked: Asked) -> Result<Box<GroupBody>, Refusal> {
+    GroupBody::read(&asked.json()?).map(Box::new).map_err(Refusal::Invalid)
 }

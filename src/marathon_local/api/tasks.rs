@@ -8,8 +8,9 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::answers::Accepted;
+use super::asked::Asked;
 use super::query::Parameters;
-use super::{Api, RawBody, body};
+use super::{Api, body};
 use crate::marathon_local::engine::{Kill, Request};
 use crate::marathon_local::refusal::Refusal;
 
@@ -25,14 +26,9 @@ pub async fn list(State(api): State<Api>, Query(query): Query<Parameters>, heade
 }
 
 /// Kills tasks by their ids.
-pub async fn delete(
-    State(api): State<Api>,
-    Query(query): Query<Parameters>,
-    headers: HeaderMap,
-    body: RawBody,
-) -> Response {
-    let request = query.kill().and_then(|kill| {
-        let value = body::json(&headers, body)?;
+pub async fn delete(State(api): State<Api>, asked: Asked) -> Response {
+    let request = asked.query.kill().and_then(|kill| {
+        let value = asked.json()?;
         let ids =
             value.get("ids").and_then(Value::as_array).ok_or_else(|| body::fault("/ids", "is required"))?;
         let mut tasks = BTreeSet::new();
