@@ -33,6 +33,8 @@
 //!   spool: /var/spool                  # where uploads are gathered; left out: beside local storage, else $TMPDIR
 //! marathon:
 //!   url: https://leader.mesos/service/marathon   # or a list of the same cluster's: the next is asked where one is away
+//!   adminRouter: https://leader.mesos  # asked how far SDK services are; left out: the server of a url that ends with
+//!                                      # /marathon; without either no SDK service is removed
 //!   ca: ca.pem                         # certificates to trust besides the system's
 //!   auth:                              # left out or none: nobody asks who we are; else one of these, each from a file
 //!     basic: {user: registry, password: {file: password}}    # that may change while we run

@@ -1,6 +1,6 @@
 //! Marathon seen from outside: the form of its apps, what differs, how they fare, and the client.
 //!
-//! `normalize`, `profile`, `diff`, `labels`, `health`, `follow`, `model` and `rewrite` are pure; only `client` talks. The facts behind every rule
+//! `normalize`, `profile`, `diff`, `labels`, `health`, `follow`, `model`, `rewrite` and `sdk` are pure; only `client` talks. The facts behind every rule
 //! here (partial PUTs, restarts by labels, ambiguous status codes) come from the sources of
 //! mesosphere/marathon; each file names those that it rests on.
 
@@ -13,6 +13,7 @@ pub mod labels;
 pub mod normalize;
 pub mod profile;
 pub mod rewrite;
+pub mod sdk;
 
 pub use crate::model::marathon as model;
 pub use client::{AuthError, Client, Timeouts, Written, events, install_tls_provider};

@@ -18,6 +18,7 @@ mod outcome;
 mod plan;
 mod problem;
 mod revision;
+mod scheduler;
 mod secret;
 mod snapshot;
 mod spelling;
@@ -42,6 +43,7 @@ pub use plan::{
 };
 pub use problem::Problem;
 pub use revision::{Epoch, Revision};
+pub use scheduler::{PlanElement, PlanProgress, SchedulerPlan};
 pub use secret::Secret;
 pub use snapshot::{FileContent, Snapshot, SnapshotFile, SnapshotPath};
 pub use spelling::nearest;

@@ -8,22 +8,29 @@ use crate::manifest::fields::{Fields, Located};
 use crate::manifest::tree::Data;
 
 const EXAMPLE: &str = "https://marathon.mesos:8443";
+const ROUTER_EXAMPLE: &str = "https://leader.mesos";
 const KINDS: [&str; 3] = ["basic", "token", "serviceAccount"];
 /// More members than a cluster has masters.
 const MOST_URLS: usize = 16;
 
 /// Reads `marathon`. None after a fault was reported.
 pub fn read(at: Located<'_>, context: &mut Context<'_>) -> Option<MarathonSettings> {
-    let fields = at.fields(&["url", "ca", "auth"], &mut context.faults)?;
+    let fields = at.fields(&["url", "adminRouter", "ca", "auth"], &mut context.faults)?;
     let urls = fields.required("url", EXAMPLE, &mut context.faults).and_then(|at| read_urls(&at, context));
+    let admin_router = fields.optional("adminRouter").map(|at| read_url(&at, ROUTER_EXAMPLE, context));
     let ca = fields.optional("ca").and_then(|at| path(&at, context));
     let auth = match fields.optional("auth") {
         Some(at) => read_auth(at, context),
         None => Some(MarathonAuth::None),
     };
-    let settings = MarathonSettings { urls: urls?, ca, auth: auth? };
+    let settings = MarathonSettings {
+        urls: urls?,
+        admin_router: admin_router.map_or(Some(None), |url| url.map(Some))?,
+        ca,
+        auth: auth?,
+    };
     if settings.auth != MarathonAuth::None
-        && settings.urls.iter().any(|url| url.starts_with("http://"))
+        && settings.urls.iter().chain(&settings.admin_router).any(|url| url.starts_with("http://"))
         && let Some(at) = fields.optional("auth")
     {
         let message = "who we are is sent to an http:// URL, where everybody on the way can read it";
@@ -46,8 +53,7 @@ fn read_urls(at: &Located<'_>, context: &mut Context<'_>) -> Option<Vec<String>>
     let mut urls = Vec::new();
     let mut complete = true;
     for item in items {
-        let url = item.text(&mut context.faults).map(|text| server_url(text, EXAMPLE));
-        let Some(url) = url.and_then(|url| checked(&item, url, context)) else {
+        let Some(url) = read_url(&item, EXAMPLE, context) else {
             complete = false;
             continue;
         };
@@ -57,6 +63,11 @@ fn read_urls(at: &Located<'_>, context: &mut Context<'_>) -> Option<Vec<String>>
         urls.push(url);
     }
     complete.then_some(urls)
+}
+
+fn read_url(at: &Located<'_>, example: &str, context: &mut Context<'_>) -> Option<String> {
+    let url = server_url(at.text(&mut context.faults)?, example);
+    checked(at, url, context)
 }
 
 fn read_auth(at: Located<'_>, context: &mut Context<'_>) -> Option<MarathonAuth> {

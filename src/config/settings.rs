@@ -69,10 +69,21 @@ pub struct TlsSettings {
 pub struct MarathonSettings {
     /// The URLs of one cluster's Marathon, at least one, without a slash at the end.
     pub urls: Vec<String>,
+    /// The URL of DC/OS' Admin Router, through which the schedulers of SDK services are asked; none where it is found by
+    /// `urls` (they end with `/marathon`), or where there is none.
+    pub admin_router: Option<String>,
     /// A PEM file of certificates to trust besides the system's.
     pub ca: Option<PathBuf>,
     /// Who we are there.
     pub auth: MarathonAuth,
+}
+
+impl MarathonSettings {
+    /// A Marathon at one URL that asks nobody who he is.
+    #[must_use]
+    pub fn plain(url: &str) -> Self {
+        Self { urls: vec![url.into()], admin_router: None, ca: None, auth: MarathonAuth::None }
+    }
 }
 
 /// Who we are to Marathon. Secrets are named by their files.

@@ -160,6 +160,9 @@ impl Executor {
                 let owned = inventory.apps.get(app_id);
                 self.update(action, app_id, app, book, observed_version, *force, owned).await
             }
+            Operation::UninstallApp { app_id, app, observed_version, force } => {
+                self.uninstall(app_id, app, observed_version, *force).await
+            }
             Operation::DeleteApp { app_id, observed_version, force } => {
                 self.delete(app_id, observed_version, *force).await
             }
@@ -193,6 +196,7 @@ impl Executor {
     fn abandon(&self, action: &Action, inventory: &Inventory) -> Vec<ControlOperation> {
         let (Operation::CreateApp { app_id, .. }
         | Operation::UpdateApp { app_id, .. }
+        | Operation::UninstallApp { app_id, .. }
         | Operation::DeleteApp { app_id, .. }) = &action.operation
         else {
             return Vec::new();
@@ -288,6 +292,20 @@ impl Executor {
     fn rollout(&self, owned: Option<&Owned>, observed_version: &str, forced: bool) -> Rollout {
         let from = Some(observed_version.to_owned()).filter(|version| !version.is_empty());
         Rollout { since: self.clock.wall(), from, forced, good: owned.and_then(Owned::last_good) }
+    }
+
+    async fn uninstall(
+        &self,
+        app_id: &AppId,
+        app: &App,
+        observed_version: &str,
+        force: bool,
+    ) -> Result<Vec<ControlOperation>, Stopped> {
+        self.still_there(app_id, observed_version).await?;
+        self.still_leading()?;
+        self.marathon.replace(app_id, app, force).await.map_err(|error| Stopped::writing(&error))?;
+        // As with a removal, of which it is the beginning.
+        Ok(Vec::new())
     }
 
     async fn delete(
@@ -404,7 +422,9 @@ fn recorded_size(action: &Action, inventory: &Inventory) -> usize {
         Operation::CreateApp { book, .. }
         | Operation::UpdateApp { book, .. }
         | Operation::Adopt { book, .. } => Some(&book.applied),
-        Operation::DeleteApp { app_id, .. } => inventory.apps.get(app_id).map(|owned| &owned.applied),
+        Operation::UninstallApp { app_id, .. } | Operation::DeleteApp { app_id, .. } => {
+            inventory.apps.get(app_id).map(|owned| &owned.applied)
+        }
         Operation::Publish { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => None,
     };
     // What was good before is remembered beside it.
@@ -417,6 +437,9 @@ fn intent(action: &Action, inventory: &Inventory, epoch: Epoch) -> Option<Contro
         Operation::CreateApp { app_id, .. } => (app_id, IntentVerb::Create, String::new()),
         Operation::UpdateApp { app_id, observed_version, .. } => {
             (app_id, IntentVerb::Update, observed_version.clone())
+        }
+        Operation::UninstallApp { app_id, observed_version, .. } => {
+            (app_id, IntentVerb::Uninstall, observed_version.clone())
         }
         Operation::DeleteApp { app_id, observed_version, .. } => {
             (app_id, IntentVerb::Delete, observed_version.clone())

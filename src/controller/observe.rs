@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use crate::controller::desired::{Desired, Goal};
 use crate::controller::followup::{self, Followups};
 use crate::marathon::{Client, MarathonError};
-use crate::model::{AppId, Completeness, Inventory, Observation, ObservedPackage};
+use crate::model::{App, AppId, Completeness, Inventory, Observation, ObservedPackage};
 use crate::storage::Storage;
 use crate::telemetry::chain;
 
@@ -47,7 +47,19 @@ async fn read_marathon(marathon: &Client, storage: &Storage, observation: &mut O
         observation.service_ports = told.marathon_config.service_ports();
         observation.marathon_version = Some(told.version);
     }
-    read_evidence(marathon, &storage.control.state().inventory, observation).await;
+    let inventory = storage.control.state().inventory.clone();
+    read_evidence(marathon, &inventory, observation).await;
+    read_schedulers(marathon, &inventory, observation).await;
+}
+
+/// Asks the schedulers of SDK services of ours how far they are, after the apps were listed: what they say is never older
+/// than what it is held against. While a deployment holds an app another scheduler may answer than is meant.
+async fn read_schedulers(marathon: &Client, inventory: &Inventory, observation: &mut Observation) {
+    observation.admin_router = marathon.knows_admin_router();
+    let ours = inventory.apps.keys().filter_map(|id| Some((id, observation.apps.get(id)?)));
+    let runs = |app: &App| app.get("tasksRunning").and_then(Value::as_u64).is_some_and(|running| running > 0);
+    let settled = ours.filter(|(_, app)| app.deployments().next().is_none() && runs(app));
+    observation.scheduler_plans = marathon.sdk_plans(settled).await;
 }
 
 /// Reads what tells why apps of ours do not run: two more calls, and only where there is something to tell. None of

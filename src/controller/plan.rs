@@ -4,12 +4,14 @@
 //! executor, so what was shown is what runs. It never removes anything on the strength of something that
 //! was not read, and says for everything it does not do why.
 //!
-//! `apps` decides about one app, `rollback` about a change that failed, `removals` about what is no longer desired;
-//! this file walks the units in the order of their dependencies and writes the verdicts down.
+//! `apps` decides about one app, `rollback` about a change that failed, `sdk` about what is different with SDK services,
+//! `removals` about what is no longer desired; this file walks the units in the order of their dependencies and writes
+//! the verdicts down.
 
 mod apps;
 mod removals;
 mod rollback;
+mod sdk;
 
 use std::collections::BTreeMap;
 
@@ -225,7 +227,7 @@ impl Planner<'_> {
             Operation::Publish { .. } => "is being published",
             Operation::CreateApp { .. } => "is being created",
             Operation::UpdateApp { .. } => "is being updated",
-            Operation::DeleteApp { .. } => "is being removed",
+            Operation::UninstallApp { .. } | Operation::DeleteApp { .. } => "is being removed",
             Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => {
                 "is being taken into the books"
             }

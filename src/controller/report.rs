@@ -67,6 +67,7 @@ pub fn outcome_line(outcome: &Outcome) -> Option<String> {
         Operation::UpdateApp { app_id, effect, .. } => {
             ("updated", format!("{app_id}: {}", effect_text(*effect)))
         }
+        Operation::UninstallApp { app_id, .. } => ("told to uninstall itself:", app_id.to_string()),
         Operation::DeleteApp { app_id, .. } => ("removed", app_id.to_string()),
         Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => return None,
     };
@@ -77,6 +78,9 @@ pub fn outcome_line(outcome: &Outcome) -> Option<String> {
             match (action.cause, &action.operation) {
                 (Cause::Drifted, Operation::CreateApp { .. }) => text.push_str(" (somebody had removed it)"),
                 (Cause::Drifted, _) => text.push_str(" (somebody had changed it)"),
+                (Cause::Resumed, Operation::DeleteApp { .. }) => {
+                    text.push_str(" (it had uninstalled itself; it is created anew)");
+                }
                 (Cause::Resumed, _) => text.push_str(" (its first try had no known end)"),
                 (Cause::RolledBack, _) => text.push_str(" (rolled back to what ran before)"),
                 _ => {}
@@ -128,6 +132,9 @@ fn action_text(text: &mut String, plan: &Plan, action: &Action) {
             ('+', app_id.to_string(), format!("{} instance(s)", app.instances()))
         }
         Operation::UpdateApp { app_id, effect, .. } => ('~', app_id.to_string(), effect_text(*effect).into()),
+        Operation::UninstallApp { app_id, .. } => {
+            ('-', app_id.to_string(), "its scheduler uninstalls the service; there is no way back".into())
+        }
         Operation::DeleteApp { app_id, .. } => ('-', app_id.to_string(), "its tasks are stopped".into()),
         Operation::Adopt { app_id, .. } | Operation::Confirm { app_id } | Operation::Forget { app_id } => {
             ('=', app_id.to_string(), "in our books only".into())
@@ -157,6 +164,9 @@ fn cause_text(plan: &Plan, action: &Action) -> String {
         (Cause::Drifted, _) => "somebody changed it; it is put right".to_owned(),
         (Cause::Removed, Operation::Forget { .. }) => "it is gone and no longer desired".to_owned(),
         (Cause::Removed, _) => "no longer desired".to_owned(),
+        (Cause::Resumed, Operation::DeleteApp { .. }) => {
+            "it has uninstalled itself and is desired again; created anew when it is gone".to_owned()
+        }
         (Cause::Resumed, _) => "begun, and its end is not known; carried to its end".to_owned(),
         (Cause::Ended, _) => "its last change is done".to_owned(),
         (Cause::RolledBack, Operation::UpdateApp { book: BookEntry { failed: Some(failed), .. }, .. }) => {
@@ -225,7 +235,7 @@ fn summary(text: &mut String, plan: &Plan) {
         count("publish"),
         count("create"),
         count("update"),
-        count("delete"),
+        count("uninstall") + count("delete"),
         plan.blocked.len(),
         plan.waiting.len()
     );

@@ -114,6 +114,7 @@ fn done(operation: &Operation) -> Verdict {
         }
         Operation::CreateApp { .. } => "created; its tasks are starting",
         Operation::UpdateApp { .. } => "updated; its tasks follow",
+        Operation::UninstallApp { .. } => "told to uninstall itself",
         Operation::DeleteApp { .. } => "removed; its tasks are stopping",
         Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => {
             "taken into the books"

@@ -11,6 +11,7 @@ mod auth;
 mod call;
 mod endpoints;
 pub mod events;
+mod sdk;
 mod surface;
 mod trust;
 
@@ -33,6 +34,7 @@ pub use auth::AuthError;
 use auth::Credentials;
 use call::{Call, LONGEST_LISTING, READ_TRIES};
 use endpoints::Endpoints;
+use sdk::{Plans, admin_routers};
 
 /// How many calls one cluster has to bear from us at once.
 const MOST_CALLS: usize = 16;
@@ -74,6 +76,9 @@ const VERSION_PAUSE: Duration = Duration::from_secs(600);
 pub struct Client {
     http: reqwest::Client,
     endpoints: Arc<Endpoints>,
+    /// Where the schedulers of SDK services are reached; none where that is not known.
+    admin_routers: Option<Arc<Endpoints>>,
+    plans: Arc<Plans>,
     credentials: Arc<Credentials>,
     turns: Arc<Semaphore>,
     timeouts: Timeouts,
@@ -135,7 +140,7 @@ impl Client {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, MarathonError> {
-        let settings = MarathonSettings { urls: vec![base.into()], ca: None, auth: MarathonAuth::None };
+        let settings = MarathonSettings::plain(base);
         Self::connect(&settings, timeouts, (clock, Entropy::system()), metrics)
     }
 
@@ -151,10 +156,13 @@ impl Client {
         metrics: Metrics,
     ) -> Result<Self, MarathonError> {
         let endpoints = Arc::new(Endpoints::new(&settings.urls)?);
+        let admin_routers = admin_routers(settings)?.map(Arc::new);
         install_tls_provider();
         // Reading the system's certificates takes a while. Who configures http:// only and logs in nowhere sees no TLS:
         // a redirect to it would have to be to a leader that speaks what its own members do not.
-        let plain = endpoints.are_plain() && !matches!(settings.auth, MarathonAuth::ServiceAccount(_));
+        let plain = endpoints.are_plain()
+            && admin_routers.as_ref().is_none_or(|routers| routers.are_plain())
+            && !matches!(settings.auth, MarathonAuth::ServiceAccount(_));
         let roots = roots(settings.ca.as_deref())?;
         let http = reqwest::Client::builder()
             .user_agent(concat!("dcos-registry/", env!("CARGO_PKG_VERSION")))
@@ -170,6 +178,8 @@ impl Client {
         Ok(Self {
             http,
             endpoints,
+            admin_routers,
+            plans: Arc::default(),
             credentials: Arc::new(credentials),
             turns: Arc::new(Semaphore::new(MOST_CALLS)),
             timeouts,

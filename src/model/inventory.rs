@@ -90,6 +90,8 @@ pub enum IntentVerb {
     Create,
     /// PUT over an existing one.
     Update,
+    /// PUT that lets an SDK service uninstall itself: the beginning of its removal.
+    Uninstall,
     /// DELETE.
     Delete,
 }
@@ -102,9 +104,9 @@ pub struct Intent {
     pub unit: UnitId,
     /// What was going to be done.
     pub verb: IntentVerb,
-    /// Digest of the desired app; for a delete of the last applied one.
+    /// Digest of the desired app; for a removal of the last applied one.
     pub body: Digest,
-    /// The desired app, condensed as in [`Owned::applied`]; for a delete what was last applied.
+    /// The desired app, condensed as in [`Owned::applied`]; for a removal what was last applied.
     pub applied: App,
     /// The app version observed before, empty for a create.
     pub observed_version: String,

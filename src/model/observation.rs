@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::marathon::{Deployment, QueueItem};
-use super::{App, AppId, Completeness, Coordinate, Digest};
+use super::{App, AppId, Completeness, Coordinate, Digest, SchedulerPlan};
 
 /// A published package version.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,11 @@ pub struct Observation {
     /// Apps of ours as they were at their last good version, or why that could not be read; read only where
     /// that may be put back.
     pub former: BTreeMap<AppId, Result<App, String>>,
+    /// Whether it is known where Admin Router is, so that schedulers of SDK services can be asked at all.
+    pub admin_router: bool,
+    /// What the schedulers of SDK services of ours say; only of those that uninstall or may still deploy something, and
+    /// only what was answered in time.
+    pub scheduler_plans: BTreeMap<AppId, SchedulerPlan>,
     /// Whether the catalog was read to its end.
     pub registry: Completeness,
     /// The published packages.

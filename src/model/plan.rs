@@ -105,6 +105,18 @@ pub enum Operation {
         /// Whether it cancels a deployment of our own that still runs.
         force: bool,
     },
+    /// PUT the scheduler of an SDK service as it is, with the word to uninstall: the first step of its removal.
+    #[serde(rename_all = "camelCase")]
+    UninstallApp {
+        /// Its id.
+        app_id: AppId,
+        /// The full definition.
+        app: App,
+        /// The version that must still be there when the write starts.
+        observed_version: String,
+        /// Whether it cancels a deployment of our own that still runs.
+        force: bool,
+    },
     /// DELETE an app.
     #[serde(rename_all = "camelCase")]
     DeleteApp {
@@ -149,6 +161,7 @@ impl Operation {
             Self::Publish { .. } => "publish",
             Self::CreateApp { .. } => "create",
             Self::UpdateApp { .. } => "update",
+            Self::UninstallApp { .. } => "uninstall",
             Self::DeleteApp { .. } => "delete",
             Self::Adopt { .. } => "adopt",
             Self::Confirm { .. } => "confirm",
@@ -163,6 +176,7 @@ impl Operation {
             Self::Publish { .. } => None,
             Self::CreateApp { app_id, .. }
             | Self::UpdateApp { app_id, .. }
+            | Self::UninstallApp { app_id, .. }
             | Self::DeleteApp { app_id, .. }
             | Self::Adopt { app_id, .. }
             | Self::Confirm { app_id }
@@ -223,6 +237,10 @@ pub enum BlockedReason {
     WouldRecreate,
     /// It was put there, failed, and what was good before was put back.
     RolledBack,
+    /// An SDK service is to be removed, and it is not known where Admin Router is.
+    NoAdminRouter,
+    /// An SDK service is desired and already uninstalls itself.
+    Uninstalling,
 }
 
 impl BlockedReason {
@@ -243,6 +261,8 @@ impl BlockedReason {
             Self::NotConvergent => "NotConvergent",
             Self::WouldRecreate => "WouldRecreate",
             Self::RolledBack => "RolledBack",
+            Self::NoAdminRouter => "NoAdminRouter",
+            Self::Uninstalling => "Uninstalling",
         }
     }
 }
@@ -274,6 +294,8 @@ pub enum WaitingReason {
     NotObserved,
     /// The tasks are there and not healthy yet.
     NotHealthy,
+    /// An SDK service uninstalls itself.
+    Uninstalling,
 }
 
 impl WaitingReason {
@@ -286,6 +308,7 @@ impl WaitingReason {
             Self::ForeignDeployment => "ForeignDeployment",
             Self::NotObserved => "NotObserved",
             Self::NotHealthy => "NotHealthy",
+            Self::Uninstalling => "Uninstalling",
         }
     }
 }

@@ -147,8 +147,10 @@ impl<'a> Trial<'a> {
         } else {
             MarathonAuth::None
         };
-        let settings =
-            MarathonSettings { urls: vec![format!("http://{}", world.marathon.address())], ca: None, auth };
+        let settings = MarathonSettings {
+            auth,
+            ..MarathonSettings::plain(&format!("http://{}", world.marathon.address()))
+        };
         // A second try waits, and time stands still while we ask; the looks are the tries.
         let timeouts = Timeouts { read_tries: 1, ..Timeouts::default() };
         let parts = (world.clock.clone(), Entropy::seeded(script.seed));

@@ -7,4 +7,5 @@ mod golden;
 mod laws;
 mod packages;
 mod removals;
+mod sdk;
 mod world;

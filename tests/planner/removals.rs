@@ -12,10 +12,14 @@ use serde_json::{Value, json};
 use crate::world::{World, app_id, snapshot};
 
 /// App units: name, app id, and what else their spec says.
-fn manifest(units: &[(&str, &str, Value)]) -> Accepted {
+pub fn manifest(units: &[(&str, &str, Value)]) -> Accepted {
     let document = |(name, id, more): &(&str, &str, Value)| {
         let mut spec = more.clone();
-        spec["app"] = json!({"id": id, "cmd": "sleep 60", "instances": 1});
+        let mut app = json!({"id": id, "cmd": "sleep 60", "instances": 1});
+        if let (Some(app), Some(more)) = (app.as_object_mut(), spec["app"].as_object()) {
+            app.extend(more.clone());
+        }
+        spec["app"] = app;
         let unit = json!({
             "apiVersion": "dcos-registry/v1", "kind": "App", "metadata": {"name": name}, "spec": spec,
         });

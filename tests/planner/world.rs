@@ -10,8 +10,8 @@ use dcos_registry::controller::plan::{PlanSettings, plan};
 use dcos_registry::controller::stage::{Accepted, accept};
 use dcos_registry::marathon::normalize::normalize_observed;
 use dcos_registry::model::{
-    App, AppId, BookEntry, Completeness, Inventory, Observation, ObservedPackage, Operation, Owned, Plan,
-    Revision, Snapshot, SnapshotFile, SnapshotPath, SourceName, UnitId,
+    App, AppId, BookEntry, Completeness, Epoch, Intent, IntentVerb, Inventory, Observation, ObservedPackage,
+    Operation, Owned, Plan, Revision, Snapshot, SnapshotFile, SnapshotPath, SourceName, UnitId,
 };
 use serde_json::{Value, json};
 
@@ -109,6 +109,20 @@ impl World {
                 let seen = running(app, app_id, self.clock);
                 self.own(unit, app_id, book, seen.version());
                 self.observation.apps.insert(app_id.clone(), seen);
+            }
+            Operation::UninstallApp { app_id, app, .. } => {
+                self.clock += 1;
+                let owned = &self.inventory.apps[app_id];
+                let intent = Intent {
+                    unit: unit.clone(),
+                    verb: IntentVerb::Uninstall,
+                    body: owned.applied_digest,
+                    applied: owned.applied.clone(),
+                    observed_version: owned.version.clone(),
+                    epoch: Epoch(1),
+                };
+                self.inventory.intents.insert(app_id.clone(), intent);
+                self.observation.apps.insert(app_id.clone(), running(app, app_id, self.clock));
             }
             Operation::DeleteApp { app_id, .. } => {
                 self.observation.apps.remove(app_id);

@@ -115,7 +115,12 @@ fn everything_can_be_said() {
     );
     let marathon = settings.marathon.clone().unwrap();
     let urls = vec!["http://marathon.mesos:8080".to_owned()];
-    let expected = MarathonSettings { urls, ca: Some("/etc/dcos/ca.pem".into()), auth: MarathonAuth::None };
+    let expected = MarathonSettings {
+        urls,
+        admin_router: None,
+        ca: Some("/etc/dcos/ca.pem".into()),
+        auth: MarathonAuth::None,
+    };
     assert_eq!(marathon, expected);
     let [platform, other] = &settings.sources[..] else { panic!() };
     assert_eq!(

@@ -82,7 +82,7 @@ impl Rig {
     async fn with_clock(server: &Server, clock: Clock) -> Self {
         let (workers, metrics) = (Workers::new(), Metrics::new().unwrap());
         let urls = vec![server.serve(&workers).await];
-        let settings = MarathonSettings { urls, ca: None, auth: MarathonAuth::None };
+        let settings = MarathonSettings { urls, admin_router: None, ca: None, auth: MarathonAuth::None };
         let parts = (clock.clone(), Entropy::seeded(1));
         let marathon = Client::connect(&settings, Timeouts::default(), parts, metrics.clone()).unwrap();
         Self { marathon, nudge: Notify::new(), metrics, clock, entropy: Entropy::seeded(2), workers }

@@ -7,6 +7,7 @@ use crate::manifest::DriftPolicy;
 use crate::marathon::diff::{Difference, condense, diff, diff_for, to_send};
 use crate::marathon::health::{Evidence, Health, HealthReport, judge};
 use crate::marathon::normalize::FieldError;
+use crate::marathon::sdk::SdkService;
 use crate::model::{
     App, AppId, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Intent, IntentVerb, Operation, Owned,
     UnitId, UnitKind, UnitState, WaitingReason,
@@ -75,7 +76,10 @@ impl Planner<'_> {
             return Ok(resume(app_id, intent, unit.protect, seen));
         }
         match owned {
-            Some(owned) if owned.unit.source == id.source => self.compare(&wish, owned, seen),
+            Some(owned) if owned.unit.source == id.source => {
+                let uninstalls = self.desired_again(app_id, &wish.wanted, unit.protect, seen);
+                uninstalls.unwrap_or_else(|| self.compare(&wish, owned, seen))
+            }
             _ => Err(not_owned(app_id)),
         }
     }
@@ -139,6 +143,9 @@ impl Planner<'_> {
 
     /// A removal that nothing forbids but a stranger's deployment.
     pub(super) fn delete(&self, app_id: &AppId, app: &App) -> Verdict {
+        if let Some(service) = SdkService::of(app) {
+            return self.uninstall(app_id, app, service);
+        }
         let begun =
             self.inventory.intents.get(app_id).is_some_and(|intent| intent.verb == IntentVerb::Delete);
         // A deployment of ours that the books know is an older one: the removal that a crash cut short was never
@@ -164,7 +171,11 @@ impl Planner<'_> {
         }
         self.wait_for_dependencies(wish.unit)?;
         let book = wish.book();
+        let removed =
+            || self.inventory.intents.get(wish.app_id).is_some_and(|i| i.verb == IntentVerb::Delete);
         let cause = match owned {
+            // We removed it ourselves, and it is desired again.
+            Some(_) if removed() => Cause::Changed,
             Some(owned) if owned.applied_digest == book.applied_digest => Cause::Drifted,
             Some(_) => Cause::Changed,
             None if self.inventory.intents.contains_key(wish.app_id) => Cause::Resumed,
@@ -234,7 +245,8 @@ impl Planner<'_> {
         let report = self.report(seen);
         let (running, message) = (seen.deployments().next().is_some(), report.reason);
         match report.health {
-            Health::Healthy | Health::Suspended => Verdict::Settled(UnitState::Ready { message }),
+            Health::Healthy => self.healthy(seen, message),
+            Health::Suspended => Verdict::Settled(UnitState::Ready { message }),
             Health::Unknown => {
                 Verdict::Settled(UnitState::Unknown { reason: "HealthUnknown".to_owned(), message })
             }
@@ -301,7 +313,7 @@ fn not_owned(app_id: &AppId) -> Held {
     Held::Blocked(BlockedReason::NotOwned, message)
 }
 
-fn foreign_deployment(app: &App) -> Held {
+pub(super) fn foreign_deployment(app: &App) -> Held {
     let ids: Vec<_> = app.deployments().collect();
     let message = format!("deployment {} holds the app and is not ours", ids.join(", "));
     Held::Waiting(WaitingReason::ForeignDeployment, message)
@@ -311,7 +323,9 @@ fn foreign_deployment(app: &App) -> Held {
 /// or a lost connection swallowed the answer.
 pub(super) fn was_applied(intent: &Intent, seen: &App, ignore: &[String]) -> bool {
     let same = || diff(&intent.applied, &condense(seen), None, ignore).is_ok_and(|d| d.changes.is_empty());
-    intent.verb != IntentVerb::Delete && intent.observed_version != seen.version() && same()
+    matches!(intent.verb, IntentVerb::Create | IntentVerb::Update)
+        && intent.observed_version != seen.version()
+        && same()
 }
 
 /// Takes into the books what such a write has done. The deployment that holds the app is that of the write: a

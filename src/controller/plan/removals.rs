@@ -16,15 +16,19 @@ impl Planner<'_> {
         let verdicts: Vec<_> =
             orphans.map(|(app_id, owned)| (app_id, owned, self.removal(app_id, owned))).collect();
         // What a unit leaves behind when it moves to another app id is no loss: it is ready there.
-        let lost = |owned: &Owned, verdict: &Verdict| {
-            is_delete(verdict) && !self.desired.units.contains_key(&owned.unit)
+        // Nor is the end of an uninstallation: its beginning was counted.
+        let begun =
+            |id: &AppId| self.observed.apps.get(id).is_some_and(|app| self.began_to_uninstall(id, app));
+        let lost = |id: &AppId, owned: &Owned, verdict: &Verdict| {
+            is_delete(verdict) && !self.desired.units.contains_key(&owned.unit) && !begun(id)
         };
-        let due = verdicts.iter().filter(|(_, owned, verdict)| lost(owned, verdict)).count();
+        let due = verdicts.iter().filter(|(id, owned, verdict)| lost(id, owned, verdict)).count();
         let held = due > allowed;
         let verdicts: Vec<_> = verdicts
             .into_iter()
             .map(|(app_id, owned, verdict)| {
-                let verdict = if held && lost(owned, &verdict) { too_many(due, allowed) } else { verdict };
+                let verdict =
+                    if held && lost(app_id, owned, &verdict) { too_many(due, allowed) } else { verdict };
                 (app_id, owned, verdict)
             })
             .collect();
@@ -72,6 +76,9 @@ impl Planner<'_> {
                 None => apps::forget(app_id),
             };
         };
+        if self.observed.marathon.is_complete() && self.began_to_uninstall(app_id, app) {
+            return self.delete(app_id, app);
+        }
         let (limits, own) = (&self.settings.limits, self.settings.own_app.as_ref());
         let empty = self.desired.units.is_empty();
         let guards = guard::may_touch(app_id, limits, own)
@@ -109,7 +116,8 @@ impl Planner<'_> {
 }
 
 fn is_delete(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Act { operation: Operation::DeleteApp { .. }, .. })
+    let Verdict::Act { operation, .. } = verdict else { return false };
+    matches!(operation, Operation::UninstallApp { .. } | Operation::DeleteApp { .. })
 }
 
 fn too_many(due: usize, allowed: usize) -> Verdict {

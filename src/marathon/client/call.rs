@@ -201,7 +201,7 @@ impl Client {
         leader.is_some_and(|leader| endpoints::is_at(target, leader))
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         url: &Url,
         call: &Call<'_>,
@@ -220,7 +220,7 @@ impl Client {
 }
 
 /// Reads an answer to its end, or to the limit.
-async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, MarathonError> {
+pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, MarathonError> {
     let deployment = response.headers().get("marathon-deployment-id");
     let deployment = deployment.and_then(|id| id.to_str().ok()).map(Into::into);
     let status = response.status();

@@ -81,7 +81,7 @@ impl Script {
 /// A client with a short time for writes and several tries to read.
 fn client_of(urls: &[&str], auth: MarathonAuth) -> Client {
     let urls = urls.iter().map(ToString::to_string).collect();
-    connect(&MarathonSettings { urls, ca: None, auth }).unwrap()
+    connect(&MarathonSettings { urls, admin_router: None, ca: None, auth }).unwrap()
 }
 
 fn connect(settings: &MarathonSettings) -> Result<Client, MarathonError> {

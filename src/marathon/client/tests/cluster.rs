@@ -137,8 +137,7 @@ async fn a_call_waits_for_its_turn_and_not_longer_than_its_time() {
 fn a_file_of_certificates_must_hold_some() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
-    let settings =
-        MarathonSettings { urls: vec!["https://m".into()], ca: Some(path.clone()), auth: MarathonAuth::None };
+    let settings = MarathonSettings { ca: Some(path.clone()), ..MarathonSettings::plain("https://m") };
     for text in [None, Some("nothing"), Some("-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n")]
     {
         if let Some(text) = text {

@@ -45,7 +45,8 @@ impl Rig {
     async fn new(iam: Script, marathon: Script) -> Self {
         let (folder, path) = account(&iam.serve().await);
         let urls = vec![marathon.serve().await];
-        let settings = MarathonSettings { urls, ca: None, auth: MarathonAuth::ServiceAccount(path) };
+        let settings =
+            MarathonSettings { urls, admin_router: None, ca: None, auth: MarathonAuth::ServiceAccount(path) };
         let now = Clock::system().wall().as_millisecond();
         let clock = Clock::fixed(now.try_into().unwrap());
         let timeouts = Timeouts { write: Duration::from_secs(5), ..Timeouts::default() };
@@ -218,7 +219,8 @@ fn bad_accounts_are_refused_at_the_start_and_not_quoted() {
     for (text, words) in table {
         let (_folder, path) = written_file("account", &text);
         let urls = vec!["https://m".into()];
-        let settings = MarathonSettings { urls, ca: None, auth: MarathonAuth::ServiceAccount(path) };
+        let settings =
+            MarathonSettings { urls, admin_router: None, ca: None, auth: MarathonAuth::ServiceAccount(path) };
         let error = connect(&settings).map(drop).unwrap_err();
         let told = format!("{} {error:?}", chain(&error));
         assert_eq!((error.label(), error.class()), ("CredentialsNotAccount", ErrorClass::Stall), "{told}");
@@ -230,7 +232,8 @@ fn bad_accounts_are_refused_at_the_start_and_not_quoted() {
 #[tokio::test]
 async fn secrets_are_in_no_debug_output_and_no_error() {
     let (_folder, path) = written_file("token", "aaa.bbb.hunter2");
-    let settings = MarathonSettings { urls: vec![closed().await], ca: None, auth: MarathonAuth::Token(path) };
+    let settings =
+        MarathonSettings { auth: MarathonAuth::Token(path), ..MarathonSettings::plain(&closed().await) };
     assert!(!format!("{settings:?}").contains("hunter2"));
     let client = connect(&settings).unwrap();
     let grant = client.credentials.grant().await.unwrap().unwrap();

@@ -88,7 +88,7 @@ async fn the_version_is_asked_now_and_then_and_kept_where_it_is_not_told() {
         .answer(403, "<html></html>")
         .answer(200, r#"{"version": "1.8.222", "marathon_config": {"local_port_min": 30000, "local_port_max": 30100}}"#)
         .answer(403, "<html></html>");
-    let settings = MarathonSettings { urls: vec![script.serve().await], ca: None, auth: MarathonAuth::None };
+    let settings = MarathonSettings::plain(&script.serve().await);
     let clock = Clock::fixed(1_000_000);
     let parts = (clock.clone(), Entropy::seeded(1));
     let client = Client::connect(&settings, Timeouts::default(), parts, Metrics::new().unwrap()).unwrap();
