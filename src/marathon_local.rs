@@ -35,6 +35,7 @@ mod ports;
 mod process;
 mod profile;
 mod refusal;
+mod sdk;
 mod simulated;
 mod state;
 mod stats;

@@ -68,7 +68,8 @@ impl<'a> SdkService<'a> {
     }
 
     /// The version of its HTTP API: `v1` where the label is missing or holds what can be none.
-    fn api_version(self) -> &'a str {
+    #[must_use]
+    pub fn api_version(self) -> &'a str {
         let is_version = |text: &&str| {
             !text.is_empty() && text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };

@@ -15,6 +15,7 @@ mod local;
 mod path;
 mod pods;
 mod query;
+mod service;
 mod stream;
 mod struck;
 mod tasks;
@@ -107,6 +108,9 @@ pub fn router(api: Api) -> Router {
         .route("/v2/queue/{*path}", delete(reset_delay))
         .route("/v2/events", get(stream::events))
         .route("/local/vips", get(async |State(api): State<Api>| api.ask(Request::Vips).await));
+    if api.outcomes.is_some() {
+        router = router.merge(service::routes());
+    }
     if api.faults.can_be_switched() {
         router = router.merge(local::switches());
     }

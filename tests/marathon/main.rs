@@ -15,6 +15,7 @@ mod local;
 mod pure;
 mod row;
 mod script;
+mod sdk;
 mod trial;
 mod world;
 mod yaml;

@@ -107,7 +107,7 @@ fn app(script: &Script, command: &str, instances: u64) -> App {
 
 /// Lets no time pass while we wait for an answer: it comes over a real connection, and virtual time would run away
 /// meanwhile. Tokio keeps paused time from advancing while blocking work is under way.
-async fn at_once<T>(work: impl Future<Output = T>) -> T {
+pub async fn at_once<T>(work: impl Future<Output = T>) -> T {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let blocking = tokio::task::spawn_blocking(move || held.recv().is_err());
     let result = work.await;

@@ -123,6 +123,25 @@ fn a_complete_plan_counts_only_once_the_deployment_is_over() {
     assert!(waits(&world.plan(&other())).1.contains("d1"));
 }
 
+/// A crash between announcing the first step and asking for it.
+#[test]
+fn an_announced_uninstallation_that_was_never_sent_is_planned_anew() {
+    let mut world = converged();
+    let app = world.observation.apps[&app_id(ID)].clone();
+    let plan = world.plan(&other());
+    world.apply(&plan, &other());
+    world.observation.apps.insert(app_id(ID), app);
+    assert_eq!(labels(&world.plan(&other())), ["uninstall"]);
+    // What was not sent does not bind us: without the permission it is not sent any more.
+    world.settings.limits.prune = false;
+    assert_eq!(blocked(&world.plan(&other())).0, BlockedReason::PruneDisabled);
+    // Nor is there anything to wait for when the document is back.
+    let plan = world.plan(&both());
+    assert_eq!(labels(&plan), ["adopt"]);
+    world.apply(&plan, &both());
+    assert_eq!(labels(&world.plan(&both())), Vec::<&str>::new());
+}
+
 #[test]
 fn every_guard_is_asked_before_the_first_step_and_none_after_it() {
     let mut guarded = converged();

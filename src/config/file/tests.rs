@@ -264,7 +264,9 @@ fn marathon_may_be_several_urls_and_ask_who_we_are() {
     };
     let (two, warnings) = marathon("{url: ['https://m1/', 'https://m2/service/marathon/'], auth: none}");
     assert_eq!(two.urls, ["https://m1", "https://m2/service/marathon"]);
-    assert_eq!((two.auth, warnings.len()), (MarathonAuth::None, 0));
+    assert_eq!((two.auth, two.admin_router, warnings.len()), (MarathonAuth::None, None, 0));
+    let (routed, _) = marathon("{url: 'https://m', adminRouter: 'https://leader/'}");
+    assert_eq!(routed.admin_router.as_deref(), Some("https://leader"));
     let table = [
         (
             "basic: {user: u, password: {file: p}}",
@@ -277,8 +279,10 @@ fn marathon_may_be_several_urls_and_ask_who_we_are() {
         let (settings, warnings) = marathon(&format!("{{url: 'https://m', auth: {{{auth}}}}}"));
         assert_eq!((settings.auth, warnings.len()), (expected, 0), "{auth}");
     }
-    let (_, warnings) = marathon("{url: ['https://m', 'http://n'], auth: {token: {file: t}}}");
-    assert!(warnings[0].to_string().contains("everybody on the way can read it"), "{warnings:?}");
+    for open in ["url: ['https://m', 'http://n']", "url: 'https://m', adminRouter: 'http://n'"] {
+        let (_, warnings) = marathon(&format!("{{{open}, auth: {{token: {{file: t}}}}}}"));
+        assert!(warnings[0].to_string().contains("everybody on the way can read it"), "{warnings:?}");
+    }
 }
 
 #[test]
@@ -286,6 +290,10 @@ fn faults_of_marathon_name_their_place_and_no_secret() {
     let table = [
         ("url: []", "c:2: marathon.url: 0 URLs (write 1 to 16, such as https://marathon.mesos:8443)"),
         ("url: [https://m, https://m/]", "c:2: marathon.url[1]: is there twice (leave it out)"),
+        (
+            "url: https://m, adminRouter: leader.mesos",
+            "c:2: marathon.adminRouter: the URL has no scheme (write https://leader.mesos)",
+        ),
         ("url: [https://m, m2]", "c:2: marathon.url[1]: the URL has no scheme (write https://m2)"),
         (
             "url: https://m, auth: {token: hunter2}",

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod login;
+mod sdk;
 mod surface;
 mod tls;
 

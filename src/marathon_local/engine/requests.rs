@@ -6,8 +6,11 @@ use super::Engine;
 use super::changes::{Change, Changed, Update};
 pub use super::kill::Kill;
 pub use super::view::{Embed, GroupEmbed};
+use crate::marathon::sdk::SdkService;
 use crate::marathon_local::group::{GroupBody, GroupId};
 use crate::marathon_local::refusal::Refusal;
+use crate::marathon_local::sdk::{self, Question};
+use crate::marathon_local::task::TaskState;
 use crate::marathon_local::update::Mode;
 use crate::marathon_local::vips;
 use crate::model::{App, AppId};
@@ -122,6 +125,8 @@ pub enum Request {
     Metrics,
     /// The virtual addresses that apps announce.
     Vips,
+    /// What the scheduler of an SDK service answers, asked at a version of its API.
+    Scheduler(AppId, String, Question),
     /// Somebody else leads.
     NewLeader,
     /// Something outside changed: look at everything again.
@@ -169,6 +174,7 @@ impl Request {
                 | Self::Info
                 | Self::Metrics
                 | Self::Vips
+                | Self::Scheduler(..)
         )
     }
 
@@ -259,6 +265,7 @@ impl Engine {
             Request::Info => Ok(found(self.info_json())),
             Request::Metrics => Ok(found(self.metrics_json())),
             Request::Vips => Ok(found(vips::json(&self.announced_vips()))),
+            Request::Scheduler(id, version, question) => Ok(self.scheduler(&id, &version, question)),
             Request::NewLeader => {
                 self.new_leader();
                 Ok(Answer { status: 200, ..Answer::default() })
@@ -273,6 +280,23 @@ impl Engine {
                 Ok(Answer { status: 204, ..Answer::default() })
             }
         }
+    }
+
+    /// The answer of the scheduler that runs longest, as Admin Router passes it on.
+    fn scheduler(&self, id: &AppId, version: &str, question: Question) -> Answer {
+        let service = self.state.apps.get(id).and_then(|record| SdkService::of(&record.app));
+        let mut tasks = self.tasks.get(id).into_iter().flatten();
+        let task = tasks.find(|task| task.state == TaskState::Running);
+        let (status, body) = match (service, task.and_then(|task| Some((task, task.running_since?)))) {
+            (None, _) => sdk::no_such_service(),
+            (Some(_), None) => sdk::not_running(),
+            (Some(service), Some((task, (_, since)))) => {
+                let question = if service.api_version() == version { question } else { Question::Other };
+                let ran = self.context.clock.boot().saturating_sub(since);
+                sdk::answer(&task.spec.app, question, (&self.state.framework_id, id), ran)
+            }
+        };
+        Answer { status, body: Some(body), ..Answer::default() }
     }
 
     fn reset_delay(&mut self, id: &AppId) -> Result<Answer, Refusal> {
