@@ -2,6 +2,7 @@
 //! the local Marathon, in virtual time; and what the local Marathon answers in place of its scheduler.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,12 +48,15 @@ fn manifest(env: Option<&Value>) -> Accepted {
             "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}})
     });
     let other = json!({"id": "/t/other", "cmd": "sleep 60", "instances": 1});
-    let documents = scheduler.into_iter().chain([other]).map(|app| {
+    let mut text = String::new();
+    for app in scheduler.into_iter().chain([other]) {
         let name = app["id"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         let spec = json!({"app": app});
-        json!({"apiVersion": "dcos-registry/v1", "kind": "App", "metadata": {"name": name}, "spec": spec})
-    });
-    let text: String = documents.map(|document| format!("---\n{document}\n")).collect();
+        let unit = json!({
+            "apiVersion": "dcos-registry/v1", "kind": "App", "metadata": {"name": name}, "spec": spec,
+        });
+        let _ = writeln!(text, "---\n{unit}");
+    }
     let path = SnapshotPath::root().join("all.yaml").unwrap();
     let snapshot = Snapshot {
         source: SourceName::new("test").unwrap(),
@@ -108,7 +112,7 @@ impl Cluster {
         tokio::select! {
             biased;
             () = tenure.keep() => panic!("the lease is lost"),
-            result = work(&mut life) => result,
+            result = Box::pin(work(&mut life)) => result,
         }
     }
 }
@@ -116,7 +120,8 @@ impl Cluster {
 impl Life<'_> {
     async fn look(&self, accepted: &Accepted) -> Plan {
         let (marathon, storage) = (&self.executor.marathon, &self.executor.storage);
-        let observation = at_once(observe(marathon, storage, Some(&accepted.desired))).await;
+        let observed = Box::pin(observe(marathon, storage, Some(&accepted.desired)));
+        let observation = at_once(observed).await;
         let settings = PlanSettings {
             public_url: "http://registry.test".to_owned(),
             limits: Limits { prune: true, ..Limits::default() },
@@ -128,7 +133,9 @@ impl Life<'_> {
     /// One pass; everything that is due is done.
     async fn pass(&mut self, accepted: &Accepted) -> Plan {
         let plan = self.look(accepted).await;
-        let outcomes = at_once(self.executor.execute(&plan, &BTreeMap::new(), &mut self.holds)).await;
+        let none = BTreeMap::new();
+        let executed = Box::pin(self.executor.execute(&plan, &none, &mut self.holds));
+        let outcomes = at_once(executed).await;
         for outcome in &outcomes {
             assert_eq!(outcome.result, OutcomeResult::Done, "{}", report::plan_text(&plan));
         }
@@ -259,14 +266,14 @@ fn the_local_marathon_answers_as_admin_router_does() {
         let world = World::start(1).await;
         let get = async |path: &str| world.send("GET", path, &Value::Null).await.0;
         assert_eq!(get(PLAN).await, 404, "there is no such app");
-        let plain = json!({"id": "/plain", "cmd": "sleep 1"});
-        assert_eq!(world.send("POST", "/v2/apps", &plain).await.0, 201);
+        let other = json!({"id": "/other", "cmd": "sleep 1"});
+        assert_eq!(world.send("POST", "/v2/apps", &other).await.0, 201);
         world.outcome(ID, &json!({"startup": 30})).await;
         let labels = json!({UNINSTALL_LABEL: "true", "DCOS_COMMONS_API_VERSION": "v1"});
         let app = json!({"id": ID, "cmd": "./scheduler", "labels": labels});
         assert_eq!(world.send("POST", "/v2/apps", &app).await.0, 201);
         world.pass(Duration::from_secs(5)).await;
-        assert_eq!(get("/service/plain/v1/plans/deploy").await, 404, "it is no scheduler");
+        assert_eq!(get("/service/other/v1/plans/deploy").await, 404, "it is no scheduler");
         assert_eq!(get(PLAN).await, 503, "it does not run yet");
         world.pass(Duration::from_secs(30)).await;
         let (status, plan) = world.send("GET", PLAN, &Value::Null).await;

@@ -119,10 +119,13 @@ fn progress_names_where_it_stands_and_what_is_wrong() {
     assert!(progress.to_string().contains("errors: 0x"));
 }
 
+fn next(app: &App, plan: Option<&SchedulerPlan>) -> Removal {
+    SdkService::of(app).unwrap().removal(plan)
+}
+
 #[test]
 fn the_app_goes_when_the_scheduler_that_uninstalls_says_that_it_is_done() {
     let complete = Some(&SchedulerPlan::Complete);
-    let next = |app: &App, plan| SdkService::of(app).unwrap().removal(plan);
     assert_eq!(next(&scheduler(&json!({})), complete), Removal::Begin, "that is the plan of its deployment");
     assert_eq!(next(&uninstalling(&json!({})), complete), Removal::Delete);
     let without_tasks = uninstalling(&json!({"tasks": null}));

@@ -15,11 +15,9 @@ pub fn routes() -> Router<Api> {
 }
 
 async fn passed_on(State(api): State<Api>, Path(path): Path<String>) -> Response {
-    match sdk::asked(&path) {
-        Some((id, version, question)) => api.ask(Request::Scheduler(id, version.to_owned(), question)).await,
-        None => {
-            let (status, body) = sdk::no_such_service();
-            api.answer(Ok(Answer { status, body: Some(body), ..Answer::default() }))
-        }
-    }
+    let Some((id, version, question)) = sdk::asked(&path) else {
+        let (status, body) = sdk::no_such_service();
+        return api.answer(Ok(Answer { status, body: Some(body), ..Answer::default() }));
+    };
+    api.ask(Request::Scheduler(id, version.to_owned(), question)).await
 }
