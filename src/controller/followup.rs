@@ -2,7 +2,7 @@
 //!
 //! Pure. One verdict per app (see [`crate::marathon::follow`]); what is done about it is decided by the planner. Some
 //! verdicts need two looks in a row, so the verdicts of the look before go in. After a start there are none, and the
-//! next look decides.
+//! next look decides. A change of an SDK service has not ended before its scheduler says so, where that can be asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::desired::{Desired, DesiredUnit};
 use crate::manifest::OnFailure;
-use crate::marathon::follow::{Before, Followed, Followup, follow};
+use crate::marathon::follow::{Before, Ending, Followed, Followup, Verdict, follow};
 use crate::marathon::health::Evidence;
-use crate::model::{AppId, Good, Inventory, Observation, Owned, Rollout};
+use crate::model::{AppId, Good, Inventory, Observation, Owned, Rollout, SchedulerPlan};
 
 /// The changes under way, by app.
 pub type Followups = BTreeMap<AppId, Followup>;
@@ -39,9 +39,28 @@ pub fn follow_up(
         let evidence =
             Evidence { deployments: &observed.deployments, queue: &observed.queue, last_failure: None };
         let before = earlier.get(app_id).map(|before| before.verdict);
-        Some((app_id.clone(), follow(&change, app, &evidence, before)))
+        let followup = follow(&change, app, &evidence, before);
+        let plan = observed.scheduler_plans.get(app_id);
+        Some((app_id.clone(), with_scheduler(followup, plan, &change)))
     });
     judged.collect()
+}
+
+/// The verdict on a service whose scheduler runs as it should and says that its plan is not done.
+fn with_scheduler(followup: Followup, plan: Option<&SchedulerPlan>, change: &Followed<'_>) -> Followup {
+    let (
+        Verdict::Ended(Ending::Done),
+        Some(SchedulerPlan::InProgress(progress) | SchedulerPlan::Failed(progress)),
+    ) = (followup.verdict, plan)
+    else {
+        return followup;
+    };
+    let reason = format!("its scheduler runs, and {progress}");
+    if change.age <= change.deadline {
+        return Followup { verdict: Verdict::UnderWay { seems: None }, reason };
+    }
+    let seconds = change.deadline.as_secs();
+    Followup { verdict: Verdict::Stuck, reason: format!("not done within {seconds} s: {reason}") }
 }
 
 fn followed<'a>(
@@ -87,3 +106,6 @@ pub fn to_restore(
     });
     versions.collect()
 }
+
+#[cfg(test)]
+mod tests;

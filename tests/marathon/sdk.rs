@@ -9,9 +9,10 @@ use std::time::Duration;
 use dcos_registry::clock::Entropy;
 use dcos_registry::config::MarathonSettings;
 use dcos_registry::controller::execute::Executor;
+use dcos_registry::controller::followup::Followups;
 use dcos_registry::controller::guard::Limits;
 use dcos_registry::controller::hold::Holds;
-use dcos_registry::controller::observe::observe;
+use dcos_registry::controller::observe::{follow_up, observe};
 use dcos_registry::controller::plan::{PlanSettings, plan};
 use dcos_registry::controller::report;
 use dcos_registry::controller::stage::{Accepted, accept};
@@ -120,14 +121,22 @@ impl Cluster {
 impl Life<'_> {
     async fn look(&self, accepted: &Accepted) -> Plan {
         let (marathon, storage) = (&self.executor.marathon, &self.executor.storage);
-        let observed = Box::pin(observe(marathon, storage, Some(&accepted.desired)));
-        let observation = at_once(observed).await;
+        let (desired, control) = (&accepted.desired, storage.control.state());
+        let (inventory, now) = (&control.inventory, self.executor.clock.wall());
+        let looked = Box::pin(async {
+            let mut observation = observe(marathon, storage, Some(desired)).await;
+            // No write is forced, so that one look decides.
+            let earlier = Followups::new();
+            let followups = follow_up(marathon, desired, inventory, &earlier, now, &mut observation).await;
+            (observation, followups)
+        });
+        let (observation, followups) = at_once(looked).await;
         let settings = PlanSettings {
             public_url: "http://registry.test".to_owned(),
             limits: Limits { prune: true, ..Limits::default() },
             own_app: None,
         };
-        plan(&accepted.desired, &observation, &storage.control.state().inventory, &settings)
+        plan(desired, &observation, inventory, &followups, &settings)
     }
 
     /// One pass; everything that is due is done.

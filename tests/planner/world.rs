@@ -119,6 +119,7 @@ impl World {
                     body: owned.applied_digest,
                     applied: owned.applied.clone(),
                     observed_version: owned.version.clone(),
+                    failed: None,
                     epoch: Epoch(1),
                 };
                 self.inventory.intents.insert(app_id.clone(), intent);

@@ -8,9 +8,10 @@ use super::apps::{Wish, refuse_harm, refused};
 use super::{Held, Planner, Verdict, is_ours};
 use crate::controller::followup::restorable;
 use crate::manifest::OnFailure;
-use crate::marathon::diff::{condense, diff, to_send};
+use crate::marathon::diff::{condense, diff, diff_for, to_send};
 use crate::marathon::follow::{Ending, Followup, Remedy, Verdict as Outcome, remedy};
 use crate::marathon::normalize::normalize_observed;
+use crate::marathon::profile::Profile;
 use crate::model::{
     Action, App, AppId, BlockedReason, BookEntry, Cause, Digest, Failed, Good, Operation, Owned, UnitId,
     UnitState,
@@ -43,7 +44,9 @@ impl Planner<'_> {
         let is_ours = |id: &str| is_ours(id, self.inventory);
         match (remedy(followup.verdict, good.is_some(), Some(seen), is_ours), good) {
             (Remedy::Restore { force }, Some(good)) => match self.former(wish, good) {
-                Ok(former) => restore(wish, owned, seen, (good, &former), force, &followup.reason),
+                Ok(former) => {
+                    restore(wish, owned, seen, (good, &former), force, &followup.reason, self.profile)
+                }
                 Err(why) => Ok(stalled(followup, Some(&why))),
             },
             (Remedy::Refused(why), _) => Ok(stalled(followup, Some(&why))),
@@ -93,9 +96,10 @@ fn restore(
     (good, former): (&Good, &App),
     force: bool,
     reason: &str,
+    profile: Profile,
 ) -> Result<Verdict, Held> {
     let (applied, ignore) = (Some(&owned.applied), &wish.unit.ignore);
-    let difference = diff(former, seen, applied, ignore).map_err(|faults| refused(&faults))?;
+    let difference = diff_for(former, seen, applied, ignore, profile).map_err(|faults| refused(&faults))?;
     refuse_harm(&difference, false)?;
     let reason = reason.chars().take(LONGEST_REASON).collect();
     let operation = Operation::UpdateApp {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::serve::Listener;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -22,7 +22,12 @@ struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
+        Self::named("DC/OS Root CA")
+    }
+
+    fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -86,8 +91,12 @@ impl Script {
 }
 
 fn trusting(urls: &[&str], ca: PathBuf, auth: MarathonAuth) -> Client {
-    let settings =
-        MarathonSettings { urls: urls.iter().map(ToString::to_string).collect(), ca: Some(ca), auth };
+    let settings = MarathonSettings {
+        urls: urls.iter().map(ToString::to_string).collect(),
+        admin_router: None,
+        ca: Some(ca),
+        auth,
+    };
     // Handshakes of a busy machine take long.
     let timeouts = Timeouts { connect: PATIENCE, read: PATIENCE, write: PATIENCE, ..Timeouts::default() };
     Client::connect(&settings, timeouts, (Clock::system(), Entropy::seeded(1)), Metrics::new().unwrap())
@@ -103,12 +112,16 @@ async fn the_ca_of_the_cluster_is_trusted_and_another_is_not() {
     let (_kept, ca) = ours.file();
     assert!(trusting(&[&base], ca, MarathonAuth::None).app(&id()).await.unwrap().is_some());
 
-    let (_kept, ca) = other.file();
-    let error = trusting(&[&base], ca, MarathonAuth::None).replace(&id(), &app(), false).await.unwrap_err();
-    let told = (error.label(), error.class(), error.may_have_been_applied());
-    assert_eq!(told, ("Certificate", ErrorClass::Retry, false), "{error:?}");
     let place = base.strip_prefix("https://").unwrap();
-    assert!(error.to_string().contains(place) && error.to_string().contains("marathon.ca"), "{error}");
+    // One of another name, and one of the same name with another key.
+    for other in [Authority::named("Somebody"), other] {
+        let (_kept, ca) = other.file();
+        let client = trusting(&[&base], ca, MarathonAuth::None);
+        let error = client.replace(&id(), &app(), false).await.unwrap_err();
+        let told = (error.label(), error.class(), error.may_have_been_applied());
+        assert_eq!(told, ("Certificate", ErrorClass::Retry, false), "{error:?}");
+        assert!(error.to_string().contains(place) && error.to_string().contains("marathon.ca"), "{error}");
+    }
     assert_eq!(script.asked().len(), 1, "a stranger was told something");
 }
 
