@@ -55,6 +55,10 @@ fn delete() -> Operation {
     Operation::DeleteApp { app_id: app_id(), observed_version: "v".into(), force: false }
 }
 
+fn uninstall() -> Operation {
+    Operation::UninstallApp { app_id: app_id(), app: app(), observed_version: "v".into(), force: false }
+}
+
 fn adopt() -> Operation {
     Operation::Adopt { app_id: app_id(), book: book(), observed_version: "v".into(), deployment: None }
 }
@@ -82,6 +86,9 @@ fn what_was_done_is_one_line_and_bookkeeping_none() {
     let drifted = "  App/a: updated /a: scaled, no task restarts (somebody had changed it)";
     assert_eq!(line(update(), Cause::Drifted), drifted);
     assert_eq!(line(delete(), Cause::Removed), "  App/a: removed /a");
+    assert_eq!(line(uninstall(), Cause::Removed), "  App/a: told to uninstall itself: /a");
+    let anew = "  App/a: removed /a (it had uninstalled itself; it is created anew)";
+    assert_eq!(line(delete(), Cause::Resumed), anew);
     assert_eq!(done(adopt(), Cause::Resumed), None);
     assert_eq!(done(Operation::Forget { app_id: app_id() }, Cause::Removed), None);
 }
