@@ -169,8 +169,11 @@ fn every_guard_is_asked_before_the_first_step_and_none_after_it() {
     begun.settings.limits.max_deletions = 0;
     says(&mut begun, SchedulerPlan::Complete);
     assert_eq!(labels(&begun.plan(&other())), ["delete"]);
-    begun.observation.marathon = Completeness::Partial("half of it was read".to_owned());
-    assert_eq!(labels(&begun.plan(&other())), Vec::<&str>::new());
+    let (mut unread, mut forbidden) = (begun.clone(), begun);
+    unread.observation.marathon = Completeness::Partial("half of it was read".to_owned());
+    assert_eq!(labels(&unread.plan(&other())), Vec::<&str>::new());
+    forbidden.settings.limits.allow_app_ids = vec!["/t".to_owned()];
+    assert_eq!(blocked(&forbidden.plan(&other())).0, BlockedReason::AppIdNotAllowed);
 
     // That somebody else lets it uninstall lifts no guard of ours.
     let mut strange = uninstalling();

@@ -76,15 +76,17 @@ impl Planner<'_> {
                 None => apps::forget(app_id),
             };
         };
-        if self.observed.marathon.is_complete() && self.began_to_uninstall(app_id, app) {
-            return self.delete(app_id, app);
-        }
         let (limits, own) = (&self.settings.limits, self.settings.own_app.as_ref());
         let empty = self.desired.units.is_empty();
-        let guards = guard::may_touch(app_id, limits, own)
-            .and_then(|()| guard::may_prune(owned, limits, self.observed, empty));
+        let begun = self.observed.marathon.is_complete() && self.began_to_uninstall(app_id, app);
+        let may_prune = || guard::may_prune(owned, limits, self.observed, empty);
+        let guards =
+            guard::may_touch(app_id, limits, own).and_then(|()| if begun { Ok(()) } else { may_prune() });
         if let Err((reason, message)) = guards {
             return Verdict::Held(Held::Blocked(reason, message));
+        }
+        if begun {
+            return self.delete(app_id, app);
         }
         // A unit that moved to another app id keeps the old app until the new one is ready.
         let moved = self.plan.units.iter().find(|unit| unit.unit == owned.unit);

@@ -2,8 +2,9 @@
 //! so.
 //!
 //! The first write of a removal puts the scheduler into uninstall mode. Everything that may forbid a removal is asked
-//! before that one; once it was ours and is to be seen in the app, the removal is carried to its end whatever the
-//! manifest and the limits say by then, because the service is gone already and only an empty scheduler is left.
+//! before that one; once it was ours and is to be seen in the app, the removal is carried to its end whatever pruning
+//! and limits say by then, because the service is gone already and only an empty scheduler is left. An app that may not
+//! be touched any more, and one that was not read, stay all the same.
 
 use super::apps::not_observed;
 use super::{Held, Planner, Verdict, apps, deployments_are_ours};

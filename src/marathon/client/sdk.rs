@@ -126,10 +126,14 @@ impl Client {
         }
         let services = apps.filter_map(|(id, app)| Some((id, app, SdkService::of(app)?)));
         let now = self.clock.boot();
-        let due = services.filter(|(id, app, service)| {
+        let is_due = |(id, app, service): &(&AppId, &App, SdkService<'_>)| {
             service.is_uninstalling() || !self.plans.is_settled(id, app.version(), now)
-        });
+        };
+        let mut due: Vec<_> = services.filter(is_due).collect();
+        // Something waits for those, and the time may be too short for all.
+        due.sort_by_key(|(.., service)| !service.is_uninstalling());
         let reads: Vec<_> = due
+            .into_iter()
             .map(|(id, app, service)| async move {
                 let plan = self.sdk_plan(id, service).await;
                 self.plans.remember(id, app.version(), &plan, self.clock.boot());
