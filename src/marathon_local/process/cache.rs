@@ -77,9 +77,16 @@ impl FetchCache {
         let mut known = self.known();
         let idle = |slot: &Arc<Slot>| Arc::strong_count(slot) == 1;
         let length = |slot: &Arc<Slot>| slot.length.try_lock().ok().and_then(|length| *length);
-        known.slots.retain(|_, (slot, _)| !idle(slot) || length(slot).is_some());
-        let mut total: u64 = known.slots.values().filter_map(|(slot, _)| length(slot)).sum();
         let mut gone = Vec::new();
+        known.slots.retain(|_, (slot, _)| {
+            let stays = !idle(slot) || length(slot).is_some();
+            if !stays {
+                // Of what was given up a part may be there.
+                gone.push(slot.path.clone());
+            }
+            stays
+        });
+        let mut total: u64 = known.slots.values().filter_map(|(slot, _)| length(slot)).sum();
         while total > self.limit {
             let idle = known.slots.iter().filter(|(_, (slot, _))| idle(slot));
             let Some(oldest) = idle.min_by_key(|(_, (_, used))| *used).map(|(uri, _)| uri.clone()) else {
@@ -121,6 +128,8 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt as _;
 
     use super::*;
 
@@ -186,5 +195,23 @@ mod tests {
         let (first, second, third) = futures::join!(bring(), bring(), bring());
         assert_eq!((first, second, third), (Err("away".to_owned()), Ok(()), Ok(())));
         assert_eq!(times.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_stays_of_what_was_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("fetched");
+        let cache = FetchCache::new(root.clone(), 8).unwrap();
+        let slot = cache.slot("a");
+        let given_up = async {
+            std::fs::write(slot.place(), "12").unwrap();
+            std::future::pending().await
+        };
+        assert!(slot.filled(given_up).now_or_never().is_none());
+        assert_eq!(files(&root), 1);
+        drop(slot);
+        cache.trim().await;
+        assert_eq!(files(&root), 0);
+        assert!(used(&cache, "a").await);
     }
 }
