@@ -16,7 +16,7 @@ pub(super) fn distrust(error: &reqwest::Error) -> Option<String> {
     })?;
     let server = error.url().map_or_else(|| "the server".to_owned(), place);
     Some(match wrong {
-        // The second one: a CA of that name is trusted, and it is another one. All clusters name theirs alike.
+        // A CA that was made anew under its old name is found by that, and did not sign this.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the certificate of {server} is signed by nobody that is trusted here; write the file with the cluster's CA \
              certificate, in PEM form, as marathon.ca"

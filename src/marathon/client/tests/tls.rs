@@ -22,10 +22,10 @@ struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
-        Self::named("DC/OS Root CA")
+        Self::called("CA of the cluster")
     }
 
-    fn named(name: &str) -> Self {
+    fn called(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -106,15 +106,15 @@ fn trusting(urls: &[&str], ca: PathBuf, auth: MarathonAuth) -> Client {
 #[tokio::test]
 async fn the_ca_of_the_cluster_is_trusted_and_another_is_not() {
     install_tls_provider();
-    let (ours, other) = (Authority::new(), Authority::new());
+    let ours = Authority::new();
     let script = Script::default().answer(200, APP);
     let base = script.serve_tls("127.0.0.1", ours.acceptor(&named("127.0.0.1"))).await;
     let (_kept, ca) = ours.file();
     assert!(trusting(&[&base], ca, MarathonAuth::None).app(&id()).await.unwrap().is_some());
 
     let place = base.strip_prefix("https://").unwrap();
-    // One of another name, and one of the same name with another key.
-    for other in [Authority::named("Somebody"), other] {
+    // Another one, and one that was made anew under the same name.
+    for other in [Authority::called("CA of others"), Authority::new()] {
         let (_kept, ca) = other.file();
         let client = trusting(&[&base], ca, MarathonAuth::None);
         let error = client.replace(&id(), &app(), false).await.unwrap_err();
