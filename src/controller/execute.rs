@@ -17,7 +17,7 @@ use crate::bundle::{self, DescribedPackage, MemberReader};
 use crate::controller::hold::Holds;
 use crate::marathon::{Client, MarathonError, Written};
 use crate::model::{
-    Action, App, AppId, BookEntry, Cause, Coordinate, Epoch, ErrorClass, Intent, IntentVerb, Inventory,
+    Action, App, AppId, BookEntry, Cause, Coordinate, Epoch, ErrorClass, Good, Intent, IntentVerb, Inventory,
     Member, Operation, Outcome, OutcomeResult, Owned, Plan, Rollout,
 };
 use crate::storage::Storage;
@@ -171,7 +171,7 @@ impl Executor {
                 let owned = inventory.apps.get(app_id);
                 // What is only written down differently goes on as it was; what was resumed began before it was seen.
                 let rollout = match inventory.intents.get(app_id).filter(|_| action.cause == Cause::Resumed) {
-                    Some(intent) => Some(self.rollout(owned, &intent.observed_version, false)),
+                    Some(intent) => Some(self.rollout(owned, book, &intent.observed_version, false)),
                     None => owned.and_then(|owned| owned.rollout.clone()),
                 };
                 Ok(vec![done(action, app_id, book, written, 0, rollout)])
@@ -256,7 +256,7 @@ impl Executor {
         }
         self.still_leading()?;
         let written = self.marathon.create(app).await.map_err(|error| Stopped::writing(&error))?;
-        let rollout = self.rollout(owned, "", false);
+        let rollout = self.rollout(owned, book, "", false);
         Ok(vec![done(action, app_id, book, written, 0, Some(rollout))])
     }
 
@@ -283,15 +283,24 @@ impl Executor {
         }
         let same = owned.filter(|owned| unchanged && owned.applied_digest == book.applied_digest);
         let unchanged_puts = same.map_or(u32::from(unchanged), |owned| owned.unchanged_puts + 1);
-        let rollout = self.rollout(owned, observed_version, force);
+        let rollout = self.rollout(owned, book, observed_version, force);
         Ok(vec![done(action, app_id, book, written, unchanged_puts, Some(rollout))])
     }
 
     /// A change that Marathon took just now. Where another one was still under way, what was good before that one is
-    /// what was good last.
-    fn rollout(&self, owned: Option<&Owned>, observed_version: &str, forced: bool) -> Rollout {
+    /// what was good last. It is not remembered where the record of both would be too long to be written.
+    fn rollout(
+        &self,
+        owned: Option<&Owned>,
+        book: &BookEntry,
+        observed_version: &str,
+        forced: bool,
+    ) -> Rollout {
         let from = Some(observed_version.to_owned()).filter(|version| !version.is_empty());
-        Rollout { since: self.clock.wall(), from, forced, good: owned.and_then(Owned::last_good) }
+        let fits =
+            |good: &Good| AROUND + size_of(&book.applied) + size_of(&good.applied) <= RECORD_LIMIT / 4 * 3;
+        let good = owned.and_then(Owned::last_good).filter(fits);
+        Rollout { since: self.clock.wall(), from, forced, good }
     }
 
     async fn uninstall(
@@ -428,7 +437,16 @@ fn recorded_size(action: &Action, inventory: &Inventory) -> usize {
         Operation::Publish { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => None,
     };
     // What was good before is remembered beside it.
-    1024 + 2 * applied.and_then(|app| serde_json::to_vec(app).ok()).map_or(0, |text| text.len())
+    let owned = action.operation.app_id().and_then(|app_id| inventory.apps.get(app_id));
+    let good = owned.and_then(Owned::last_good);
+    AROUND + applied.map_or(0, size_of) + good.map_or(0, |good| size_of(&good.applied))
+}
+
+/// About how many bytes of a record stand around the apps in it.
+const AROUND: usize = 1024;
+
+fn size_of(app: &App) -> usize {
+    serde_json::to_vec(app).map_or(0, |text| text.len())
 }
 
 /// What is announced before a write to Marathon.

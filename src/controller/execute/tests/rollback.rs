@@ -205,3 +205,25 @@ async fn what_comes_to_run_is_confirmed_once() {
     assert_eq!(rig.inventory().apps[&id("/t/a")].rollout, None);
     assert_eq!(state(&rig, &better).await.0, "Ready");
 }
+
+/// A definition that fills more than half of a record: it cannot be remembered beside its successor.
+#[tokio::test]
+async fn what_is_too_long_to_be_remembered_twice_is_changed_all_the_same() {
+    let long = |command: &str| {
+        let mut app = app("a", command);
+        for n in 0..600 {
+            app["env"][format!("SETTING_{n}")] = "x".repeat(230).into();
+        }
+        manifest_of(&[app], &json!({"wait": {"timeout": "30s"}, "onFailure": "rollback"}))
+    };
+    let mut rig = Rig::new(&[]).await;
+    rig.cluster.with(|inner| inner.sick.extend(["sick"]));
+    for command in ["good", "better"] {
+        rig.converge(&long(command)).await.unwrap();
+    }
+    passes(&mut rig, &long("sick")).await;
+    assert_eq!((command(&rig), rig.writes().len()), (json!("sick"), 3));
+    let (word, message) = state(&rig, &long("sick")).await;
+    assert_eq!(word, "Stalled");
+    assert!(message.contains("it is not rolled back: "), "{message}");
+}
