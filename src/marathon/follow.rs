@@ -235,7 +235,9 @@ pub fn remedy(
 ) -> Remedy {
     let Some(app) = app.filter(|_| verdict.is_failure()) else { return Remedy::None };
     if !has_last_good {
-        return Remedy::Refused("it never was healthy, so there is nothing to put back".into());
+        return Remedy::Refused(
+            "no definition is known that ran well, so there is nothing to put back".into(),
+        );
     }
     if let Some(foreign) = app.deployments().find(|id| !is_ours(id)) {
         return Remedy::Refused(format!("deployment {foreign} holds the app and is not ours"));

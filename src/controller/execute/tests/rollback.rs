@@ -132,7 +132,9 @@ async fn there_is_nothing_to_put_back_where_nothing_ever_ran() {
     assert_eq!(word, "Stalled");
     assert!(message.starts_with("NotReadyInTime: not done within 30 s: "), "{message}");
     assert!(
-        message.ends_with("; it is not rolled back: it never was healthy, so there is nothing to put back"),
+        message.ends_with(
+            "; it is not rolled back: no definition is known that ran well, so there is nothing to put back"
+        ),
         "{message}"
     );
 }
