@@ -14,7 +14,7 @@ use crate::manifest::{
     AppSpec, DriftPolicy, Manifest, OnFailure, PackageSpec, Presence, ServiceSpec, Spec, UnitDocument,
 };
 use crate::marathon::normalize::{
-    FieldError, normalize, normalize_dropping, normalize_dropping_for, normalize_for,
+    Canonical, FieldError, normalize, normalize_dropping, normalize_dropping_for, normalize_for,
 };
 use crate::marathon::profile::Profile;
 use crate::model::{
@@ -46,7 +46,7 @@ pub enum Goal {
     /// An app as written in the manifest.
     App {
         /// The app in the canonical form of the newest Marathon.
-        app: App,
+        app: Canonical,
         /// The app in its author's words: other servers fill in other defaults.
         written: App,
     },
@@ -307,7 +307,7 @@ pub fn wanted_app(
     package: Option<&PackageVersionOf<'_>>,
     public_url: &str,
     profile: Profile,
-) -> Result<App, String> {
+) -> Result<Canonical, String> {
     let told =
         |faults: Vec<FieldError>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     match (&unit.goal, package) {

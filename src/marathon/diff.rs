@@ -1,7 +1,7 @@
 //! What differs between a desired app and the one that Marathon has, and what putting it right does to tasks.
 //!
-//! Pure. Both sides are brought into canonical form, then the desired one is completed to a *target*: the app
-//! that would be there after our PUT. The changes are what lies between the target and the observed app, and
+//! Pure. The desired app is canonical, the observed one is brought into that form, then the desired one is completed to a
+//! *target*: the app that would be there after our PUT. The changes are what lies between the target and the observed app, and
 //! [`to_send`] is the target itself, so a PUT never changes what the plan did not show.
 //!
 //! What the target takes from the server:
@@ -22,7 +22,7 @@ mod target;
 
 use serde_json::{Map, Value};
 
-use super::normalize::{FieldError, has_volume, normalize, normalize_observed};
+use super::normalize::{Canonical, FieldError, has_volume, normalize_observed};
 use super::profile::Profile;
 use crate::model::{App, Change, Digest, Effect};
 
@@ -37,13 +37,13 @@ pub struct Difference {
     pub effect: Effect,
 }
 
-/// Compares. `applied` is what we applied last: [`condense`] of the canonical *desired* app, not of the body
+/// Compares. `desired` is the canonical form for that server's version. `applied` is what we applied last: [`condense`] of the canonical *desired* app, not of the body
 /// sent, which also holds what was the server's. `ignore` holds JSON pointers into the canonical app.
 ///
 /// # Errors
-/// The faults of the desired app, or of a pointer.
+/// The faults of the pointers.
 pub fn diff(
-    desired: &App,
+    desired: &Canonical,
     observed: &App,
     applied: Option<&App>,
     ignore: &[String],
@@ -57,7 +57,7 @@ pub fn diff(
 /// # Errors
 /// As [`diff`].
 pub fn diff_for(
-    desired: &App,
+    desired: &Canonical,
     observed: &App,
     applied: Option<&App>,
     ignore: &[String],
@@ -66,20 +66,37 @@ pub fn diff_for(
     let observed = normalize_observed(observed);
     let target = target_of(desired, &observed, applied, ignore)?;
     let mut changes = Vec::new();
-    compare_objects(&mut String::new(), &observed.0, &target.0, &mut changes);
+    if *observed != target {
+        compare_objects(&mut String::new(), &observed.0, &target.0, &mut changes);
+    }
     // A full PUT cannot set it, and no task notices a change: comparing it would never end.
     changes.retain(|change| !is_below(&change.path, "/executorResources"));
     let effect = effect_of(&changes, &observed.0, &target.0, profile);
     Ok(Difference { changes, effect })
 }
 
-/// The full body for a PUT over the observed app: the desired app, completed with what is the server's.
-/// For a POST send what [`normalize`] gives.
+/// As [`diff`], for a desired app that is only remembered: written down [`condense`]d, perhaps by an earlier version of
+/// this program. Long texts are compared by their digests.
 ///
 /// # Errors
-/// The faults of the desired app, or of a pointer.
+/// As [`diff`].
+pub fn diff_remembered(
+    remembered: &App,
+    observed: &App,
+    applied: Option<&App>,
+    ignore: &[String],
+) -> Result<Difference, Vec<FieldError>> {
+    let desired = normalize_observed(&condense(remembered));
+    diff(&desired, &condense(observed), applied.map(condense).as_ref(), ignore)
+}
+
+/// The full body for a PUT over the observed app: the desired app, completed with what is the server's.
+/// For a POST send the canonical app itself.
+///
+/// # Errors
+/// The faults of the pointers.
 pub fn to_send(
-    desired: &App,
+    desired: &Canonical,
     observed: &App,
     applied: Option<&App>,
     ignore: &[String],
@@ -88,12 +105,12 @@ pub fn to_send(
 }
 
 fn target_of(
-    desired: &App,
+    desired: &Canonical,
     observed: &App,
     applied: Option<&App>,
     ignore: &[String],
 ) -> Result<App, Vec<FieldError>> {
-    let mut target = normalize(desired)?;
+    let mut target = App::clone(desired);
     target::complete(&mut target.0, &observed.0, applied.map(|app| &app.0));
     target::take_ignored(&mut target.0, &observed.0, ignore)?;
     Ok(target)

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::diff::{condense, diff};
+use super::diff::diff_remembered;
 use super::health::{Cause, Evidence, Health, judge};
 use crate::model::App;
 
@@ -188,7 +188,7 @@ fn replaced(change: &Followed<'_>, app: &App) -> Ending {
 
 fn differs(change: &Followed<'_>, app: &App) -> String {
     let former = change.before.and_then(|before| before.app);
-    let paths = match diff(&condense(change.wanted), &condense(app), former, change.ignore) {
+    let paths = match diff_remembered(change.wanted, app, former, change.ignore) {
         Ok(difference) => {
             let paths: Vec<_> = difference.changes.iter().take(3).map(|change| change.path.clone()).collect();
             paths.join(", ")
@@ -200,8 +200,7 @@ fn differs(change: &Followed<'_>, app: &App) -> String {
 
 /// Whether an observed app is that canonical one and not the other. What the server filled in does not count.
 fn is(canonical: &App, observed: &App, other: Option<&App>, ignore: &[String]) -> bool {
-    let (canonical, observed, other) = (condense(canonical), condense(observed), other.map(condense));
-    let difference = diff(&canonical, &observed, other.as_ref(), ignore);
+    let difference = diff_remembered(canonical, observed, other, ignore);
     difference.is_ok_and(|difference| difference.changes.is_empty())
 }
 

@@ -20,6 +20,7 @@ mod schema;
 mod shape;
 
 use std::fmt;
+use std::ops::Deref;
 
 use serde_json::{Map, Value};
 
@@ -52,12 +53,32 @@ impl fmt::Display for FieldError {
     }
 }
 
+/// An app in canonical form. Only this module makes one, so who takes one need not bring it there again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Canonical(App);
+
+impl Canonical {
+    /// The app, to be changed or kept.
+    #[must_use]
+    pub fn into_app(self) -> App {
+        self.0
+    }
+}
+
+impl Deref for Canonical {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0
+    }
+}
+
 /// The canonical form of a definition that we are going to send. Status fields are dropped, so that what
 /// came from a GET is accepted.
 ///
 /// # Errors
 /// All faults at once: unknown fields, wrong types and ranges, broken rules.
-pub fn normalize(app: &App) -> Result<App, Vec<FieldError>> {
+pub fn normalize(app: &App) -> Result<Canonical, Vec<FieldError>> {
     normalize_for(app, Profile::default())
 }
 
@@ -66,7 +87,7 @@ pub fn normalize(app: &App) -> Result<App, Vec<FieldError>> {
 ///
 /// # Errors
 /// As with [`normalize`].
-pub fn normalize_for(app: &App, profile: Profile) -> Result<App, Vec<FieldError>> {
+pub fn normalize_for(app: &App, profile: Profile) -> Result<Canonical, Vec<FieldError>> {
     match normalize_dropping_for(app, profile) {
         Ok((app, unknown)) if unknown.is_empty() => Ok(app),
         Ok((_, unknown)) => Err(unknown),
@@ -79,7 +100,7 @@ pub fn normalize_for(app: &App, profile: Profile) -> Result<App, Vec<FieldError>
 ///
 /// # Errors
 /// All faults at once, unknown fields among them where there are others.
-pub fn normalize_dropping(app: &App) -> Result<(App, Vec<FieldError>), Vec<FieldError>> {
+pub fn normalize_dropping(app: &App) -> Result<(Canonical, Vec<FieldError>), Vec<FieldError>> {
     normalize_dropping_for(app, Profile::default())
 }
 
@@ -90,7 +111,7 @@ pub fn normalize_dropping(app: &App) -> Result<(App, Vec<FieldError>), Vec<Field
 pub fn normalize_dropping_for(
     app: &App,
     profile: Profile,
-) -> Result<(App, Vec<FieldError>), Vec<FieldError>> {
+) -> Result<(Canonical, Vec<FieldError>), Vec<FieldError>> {
     let mut walk = Walk::default();
     let mut app = strip_status(app);
     adapt(&mut app.0, profile, &mut walk.unknown);
@@ -107,7 +128,7 @@ pub fn normalize_dropping_for(
 /// The canonical form of what a server answered. Nothing is refused: fields of other versions are kept, and
 /// values that do not fit are kept as they are.
 #[must_use]
-pub fn normalize_observed(app: &App) -> App {
+pub fn normalize_observed(app: &App) -> Canonical {
     canonical(strip_status(app), &mut Walk::keeping_unknown())
 }
 
@@ -126,8 +147,9 @@ fn adapt(app: &mut Map<String, Value>, profile: Profile, unknown: &mut Vec<Field
     }
 }
 
-fn canonical(app: App, walk: &mut Walk) -> App {
-    let app = walk.canonical(&schema::APP, app.into_value());
+fn canonical(app: App, walk: &mut Walk) -> Canonical {
+    let mut app = app.into_value();
+    walk.canonical(&schema::APP, &mut app);
     let mut app = App::from_value(app).unwrap_or_default();
     migrate::migrate(&mut app.0, &mut walk.errors);
     fill::fill(&mut app.0);
@@ -135,7 +157,7 @@ fn canonical(app: App, walk: &mut Walk) -> App {
         rules::check(&app.0, &mut walk.errors);
     }
     fill::sort_sets(&mut app.0);
-    app
+    Canonical(app)
 }
 
 /// What only describes the running app; never compared, never sent.

@@ -33,7 +33,8 @@ pub enum Mode {
 pub fn full(mut body: App, id: &AppId, rules: &Rules) -> Result<App, Refusal> {
     body.0.insert("id".to_owned(), Value::from(id.as_str()));
     rules.prepare(&mut body);
-    let (mut app, _unknown) = normalize_dropping(&body).map_err(Refusal::Invalid)?;
+    let (app, _unknown) = normalize_dropping(&body).map_err(Refusal::Invalid)?;
+    let mut app = app.into_app();
     let errors = rules.complete(&mut app);
     if errors.is_empty() { Ok(app) } else { Err(Refusal::Invalid(errors)) }
 }

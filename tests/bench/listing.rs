@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use dcos_registry::clock::Clock;
 use dcos_registry::marathon::diff::{condense, diff};
-use dcos_registry::marathon::normalize::normalize;
+use dcos_registry::marathon::normalize::{Canonical, normalize};
 use dcos_registry::model::App;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ struct Listing {
 }
 
 /// An app of ordinary size: ports, checks, environment, labels with a package's metadata, a fetch.
-fn app(number: usize) -> App {
+fn app(number: usize) -> Canonical {
     let metadata = "eyJuYW1lIjoiaGVsbG8iLCJ2ZXJzaW9uIjoiMS4wIn0".repeat(30);
     let environment: serde_json::Map<String, Value> =
         (0..20).map(|n| (format!("SETTING_{n}"), format!("value {n} of {number}").into())).collect();
@@ -59,10 +59,10 @@ fn app(number: usize) -> App {
 }
 
 /// The app as the listing shows it, with ports given out, counts and tasks.
-fn shown(app: &App) -> Value {
+fn shown(app: &Canonical) -> Value {
     let version = "2026-01-01T00:00:00.000Z";
     let instances = app.instances();
-    let mut shown = app.clone().into_value();
+    let mut shown = app.clone().into_app().into_value();
     let mappings = shown["container"]["portMappings"].as_array_mut().unwrap();
     for (mapping, port) in mappings.iter_mut().zip(10_001u32..) {
         mapping["servicePort"] = port.into();
@@ -85,7 +85,7 @@ fn shown(app: &App) -> Value {
     shown
 }
 
-fn understood(text: &[u8], desired: &[App], applied: &[App]) -> usize {
+fn understood(text: &[u8], desired: &[Canonical], applied: &[App]) -> usize {
     let listing: Listing = serde_json::from_slice(text).unwrap();
     let sides = listing.apps.iter().zip(desired.iter().zip(applied));
     sides
@@ -106,8 +106,8 @@ fn milliseconds(mut samples: Vec<Duration>) -> (f64, f64) {
 }
 
 fn main() {
-    let desired: Vec<App> = (0..APPS).map(app).collect();
-    let applied: Vec<App> = desired.iter().map(condense).collect();
+    let desired: Vec<Canonical> = (0..APPS).map(app).collect();
+    let applied: Vec<App> = desired.iter().map(|app| condense(app)).collect();
     let apps: Vec<Value> = desired.iter().map(shown).collect();
     let text = json!({"apps": apps}).to_string().into_bytes();
     let differing = understood(&text, &desired, &applied);

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use dcos_registry::marathon::diff::{condense, diff, to_send};
-use dcos_registry::marathon::normalize::{normalize, normalize_observed};
+use dcos_registry::marathon::normalize::{Canonical, normalize, normalize_observed};
 use dcos_registry::model::{App, Effect};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
@@ -36,13 +36,13 @@ fn task_ids(app: &App) -> BTreeSet<String> {
 }
 
 /// The canonical app; the strategy makes valid ones.
-fn canonical(app: &App) -> App {
+fn canonical(app: &App) -> Canonical {
     normalize(app).unwrap_or_else(|errors| panic!("{errors:?} of {}", app.clone().into_value()))
 }
 
 /// Creates an app and waits until it runs.
 async fn created(world: &World, app: &App) -> Result<App, TestCaseError> {
-    let (status, answer) = world.send("POST", "/v2/apps", &canonical(app).into_value()).await;
+    let (status, answer) = world.send("POST", "/v2/apps", &canonical(app).into_app().into_value()).await;
     prop_assert_eq!(status, 201, "{}", answer);
     world.settled(ID).await.map_err(TestCaseError::fail)
 }
@@ -50,10 +50,11 @@ async fn created(world: &World, app: &App) -> Result<App, TestCaseError> {
 /// Nothing is to be done for an app that is there, and putting it there again does nothing.
 async fn nothing_is_left(world: &World, app: &App, applied: Option<&App>) -> TestCaseResult {
     let observed = world.app(ID).await;
-    let difference = diff(app, &observed, applied, &[]).unwrap();
+    let app = canonical(app);
+    let difference = diff(&app, &observed, applied, &[]).unwrap();
     prop_assert!(difference.changes.is_empty(), "{:?}", difference.changes);
     prop_assert_eq!(difference.effect, Effect::None);
-    let body = to_send(app, &observed, applied, &[]).unwrap().into_value();
+    let body = to_send(&app, &observed, applied, &[]).unwrap().into_value();
     let (status, answer) = world.send("PUT", &path(), &body).await;
     prop_assert_eq!(status, 200, "{}", answer);
     let deployments = world.get("/v2/deployments").await;
@@ -88,7 +89,7 @@ fn effect_is(effect: Effect, before: &App, after: &App) -> TestCaseResult {
 /// What an app came to, without what the server chose for it: port numbers that were asked for as 0, the role where none
 /// is named, and `executorResources`, which only a POST can set.
 fn comparable(observed: &App, wanted: &App) -> App {
-    let (mut app, wanted) = (normalize_observed(observed), canonical(wanted));
+    let (mut app, wanted) = (normalize_observed(observed).into_app(), canonical(wanted).into_app());
     app.0.remove("executorResources");
     if wanted.get("role").is_none() {
         app.0.remove("role");
@@ -112,9 +113,9 @@ fn comparable(observed: &App, wanted: &App) -> App {
 async fn second_after_first(first: &App, second: &App) -> TestCaseResult {
     let world = World::start(1).await;
     let before = created(&world, first).await?;
-    let applied = condense(&canonical(first));
-    let difference = diff(second, &before, Some(&applied), &[]).unwrap();
-    let body = to_send(second, &before, Some(&applied), &[]).unwrap().into_value();
+    let (applied, wanted) = (condense(&canonical(first)), canonical(second));
+    let difference = diff(&wanted, &before, Some(&applied), &[]).unwrap();
+    let body = to_send(&wanted, &before, Some(&applied), &[]).unwrap().into_value();
     let (status, answer) = world.send("PUT", &path(), &body).await;
     let told = format!("{:?} for {:?}: {status} {answer}", difference.effect, difference.changes);
     if difference.effect == Effect::Recreate {
@@ -128,8 +129,8 @@ async fn second_after_first(first: &App, second: &App) -> TestCaseResult {
     let after = world.settled(ID).await.map_err(TestCaseError::fail)?;
     effect_is(difference.effect, &before, &after)
         .map_err(|error| TestCaseError::fail(format!("{error}\n{told}")))?;
-    prop_assert_eq!(task_ids(&after).len() as u64, canonical(second).instances());
-    nothing_is_left(&world, second, Some(&condense(&canonical(second)))).await?;
+    prop_assert_eq!(task_ids(&after).len() as u64, wanted.instances());
+    nothing_is_left(&world, second, Some(&condense(&wanted))).await?;
     world.stop().await;
     let alone = World::start(1).await;
     let straight = created(&alone, second).await?;

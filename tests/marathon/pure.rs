@@ -15,8 +15,8 @@ fn app(value: &Value) -> App {
 /// What is different.
 pub fn normalize(given: &Value, expected: &Expected) -> Result<(), String> {
     match (normalizer::normalize(&app(given)), &expected.refused) {
-        (Ok(canonical), None) => expected.of_value(&canonical.into_value()),
-        (Ok(canonical), Some(_)) => Err(format!("was taken: {}", canonical.into_value())),
+        (Ok(canonical), None) => expected.of_value(&canonical.into_app().into_value()),
+        (Ok(canonical), Some(_)) => Err(format!("was taken: {}", canonical.into_app().into_value())),
         (Err(faults), None) => Err(format!("was refused: {faults:?}")),
         (Err(faults), Some(place)) => {
             let faults: Vec<_> =
@@ -31,7 +31,8 @@ pub fn normalize(given: &Value, expected: &Expected) -> Result<(), String> {
 pub fn diff(diff: &Diff) -> Result<(), String> {
     let refused = |faults| format!("was refused: {faults:?}");
     let observed = normalizer::normalize(&app(&diff.from)).map_err(refused)?;
-    let found = differ::diff(&app(&diff.to), &observed, None, &[]).map_err(refused)?;
+    let wanted = normalizer::normalize(&app(&diff.to)).map_err(refused)?;
+    let found = differ::diff(&wanted, &observed, None, &[]).map_err(refused)?;
     let effect = format!("{:?}", found.effect).to_lowercase();
     if effect != diff.effect {
         return Err(format!("the effect is {effect}, not {}: {:?}", diff.effect, found.changes));

@@ -8,7 +8,7 @@ use dcos_registry::config::{MarathonAuth, MarathonSettings};
 use dcos_registry::marathon::diff::diff;
 use dcos_registry::marathon::follow::{Before, Ending, Followed, Verdict, follow};
 use dcos_registry::marathon::health::Evidence;
-use dcos_registry::marathon::normalize::{normalize, normalize_observed};
+use dcos_registry::marathon::normalize::{Canonical, normalize, normalize_observed};
 use dcos_registry::marathon::{Client, MarathonError, Timeouts, Written};
 use dcos_registry::model::{App, AppId, ErrorClass};
 use dcos_registry::telemetry::Metrics;
@@ -83,8 +83,8 @@ struct Trial<'a> {
     id: AppId,
     /// What was there before our write, as it was observed.
     before: Option<App>,
-    /// The canonical app that is wanted.
-    wanted: App,
+    /// What is wanted.
+    wanted: Canonical,
     token: tempfile::NamedTempFile,
     /// The ids of the faults.
     switches: Vec<(String, u64)>,
@@ -93,7 +93,7 @@ struct Trial<'a> {
     hint: tokio::sync::Notify,
 }
 
-fn app(script: &Script, command: &str, instances: u64) -> App {
+fn app(script: &Script, command: &str, instances: u64) -> Canonical {
     let asked = json!([{"portName": "web", "intervalSeconds": 5, "timeoutSeconds": 2}]);
     let app = json!({
         "id": ID, "cmd": command, "instances": instances, "env": if command == "new" { json!({"WHO": "us"}) } else { json!({}) },
@@ -121,7 +121,8 @@ impl<'a> Trial<'a> {
         let world = World::start(script.seed).await;
         let mut before = None;
         if script.action != "create" {
-            let (status, answer) = world.send("POST", "/v2/apps", &app(script, "old", 2).into_value()).await;
+            let (status, answer) =
+                world.send("POST", "/v2/apps", &app(script, "old", 2).into_app().into_value()).await;
             assert_eq!(status, 201, "{answer}");
             before = Some(world.settled(ID).await.unwrap());
         }
@@ -129,7 +130,8 @@ impl<'a> Trial<'a> {
             // A change of ours that does not end, over which the next one is forced.
             world.outcome(ID, &json!({"outcome": "neverStarts"})).await;
             let path = format!("/v2/apps{ID}?partialUpdate=false");
-            let (status, answer) = world.send("PUT", &path, &app(script, "between", 2).into_value()).await;
+            let (status, answer) =
+                world.send("PUT", &path, &app(script, "between", 2).into_app().into_value()).await;
             assert_eq!(status, 200, "{answer}");
             world.pass(Duration::from_secs(10)).await;
             before = Some(world.app(ID).await);
@@ -223,7 +225,7 @@ impl<'a> Trial<'a> {
 
     async fn write_once(&self) -> Result<Written, MarathonError> {
         let force = self.script.fault.forced;
-        let mut body = self.wanted.clone();
+        let mut body = self.wanted.clone().into_app();
         if let Some(role) = self.before.as_ref().and_then(|before| before.get("role")) {
             body.0.insert("role".into(), role.clone());
         }
@@ -305,8 +307,10 @@ impl<'a> Trial<'a> {
             };
         }
         let before_app = self.before.as_ref().map(normalize_observed);
-        let before =
-            self.before.as_ref().map(|before| Before { version: before.version(), app: before_app.as_ref() });
+        let before = self
+            .before
+            .as_ref()
+            .map(|before| Before { version: before.version(), app: before_app.as_deref() });
         let change = Followed {
             deployment: written.deployment.as_deref(),
             version: &written.version,
@@ -386,7 +390,7 @@ impl Trial<'_> {
             self.world.pass(PAUSE).await;
         }
         let truth = self.truth().await;
-        let is = |app: &App| truth.app.as_ref().is_some_and(|there| same(app, there));
+        let is = |app: &Canonical| truth.app.as_ref().is_some_and(|there| same(app, there));
         let former = self.before.as_ref().map(normalize_observed);
         let right = match seen {
             Seen::Ended(Ending::Done) => is(&self.wanted) && truth.all_run() && !self.is_unready(),
@@ -416,7 +420,7 @@ impl Trial<'_> {
 }
 
 /// Whether an app that is there is that canonical one, but for what the server chose.
-fn same(canonical: &App, there: &App) -> bool {
+fn same(canonical: &Canonical, there: &App) -> bool {
     diff(canonical, there, None, &[]).is_ok_and(|difference| difference.changes.is_empty())
         && canonical.get("env") == normalize_observed(there).get("env")
 }

@@ -187,7 +187,7 @@ pub fn app_id(text: &str) -> AppId {
 
 /// The app as a Marathon shows it once all its tasks are healthy.
 fn running(app: &App, id: &AppId, clock: u64) -> App {
-    let mut seen = normalize_observed(app);
+    let mut seen = normalize_observed(app).into_app();
     let instances = seen.instances();
     let version = format!("2026-01-01T00:00:00.{clock:03}Z");
     let status = json!({

@@ -61,7 +61,7 @@ impl Desk {
         };
         let owned = Owned {
             unit: unit(),
-            applied: wanted.clone(),
+            applied: wanted.clone().into_app(),
             applied_digest: wanted.digest(),
             version: VERSION.into(),
             deployment: None,
@@ -70,7 +70,7 @@ impl Desk {
             rollout: Some(Rollout { since: BEGUN, from: None, forced: false, good: Some(good) }),
             failed: None,
         };
-        let mut seen = wanted;
+        let mut seen = wanted.into_app();
         let status = json!({
             "version": VERSION, "deployments": [], "tasksStaged": 0, "tasksRunning": 1, "tasksHealthy": 0,
             "tasksUnhealthy": 0, "versionInfo": {"lastConfigChangeAt": VERSION},

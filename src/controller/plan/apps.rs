@@ -4,9 +4,9 @@ use super::{Held, Planner, Standing, Verdict, deployments_are_ours};
 use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app};
 use crate::controller::guard;
 use crate::manifest::DriftPolicy;
-use crate::marathon::diff::{Difference, condense, diff, diff_for, to_send};
+use crate::marathon::diff::{Difference, condense, diff_for, diff_remembered, to_send};
 use crate::marathon::health::{Evidence, Health, HealthReport, judge};
-use crate::marathon::normalize::FieldError;
+use crate::marathon::normalize::{Canonical, FieldError};
 use crate::marathon::sdk::SdkService;
 use crate::model::{
     App, AppId, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Intent, IntentVerb, Operation, Owned,
@@ -18,7 +18,7 @@ pub(super) struct Wish<'a> {
     id: &'a UnitId,
     pub(super) unit: &'a DesiredUnit,
     pub(super) app_id: &'a AppId,
-    wanted: App,
+    wanted: Canonical,
 }
 
 impl Wish<'_> {
@@ -95,7 +95,7 @@ impl Planner<'_> {
     }
 
     /// The app as it shall be: from the published package where it is published, else from the files.
-    fn wanted(&self, unit: &DesiredUnit, app_id: &AppId) -> Result<App, Held> {
+    fn wanted(&self, unit: &DesiredUnit, app_id: &AppId) -> Result<Canonical, Held> {
         let failed = |message| Held::Blocked(BlockedReason::RenderFailed, message);
         let Goal::Service { package, .. } = &unit.goal else {
             return wanted_app(unit, app_id, None, &self.settings.public_url, self.profile).map_err(failed);
@@ -181,7 +181,8 @@ impl Planner<'_> {
             None if self.inventory.intents.contains_key(wish.app_id) => Cause::Resumed,
             None => Cause::New,
         };
-        let operation = Operation::CreateApp { app_id: wish.app_id.clone(), app: wish.wanted.clone(), book };
+        let operation =
+            Operation::CreateApp { app_id: wish.app_id.clone(), app: App::clone(&wish.wanted), book };
         Ok(Verdict::Act { operation, cause, changes: Vec::new() })
     }
 
@@ -322,7 +323,7 @@ pub(super) fn foreign_deployment(app: &App) -> Held {
 /// Whether the app that stands there is what an announced write makes of it. The write was done then, and a crash
 /// or a lost connection swallowed the answer.
 pub(super) fn was_applied(intent: &Intent, seen: &App, ignore: &[String]) -> bool {
-    let same = || diff(&intent.applied, &condense(seen), None, ignore).is_ok_and(|d| d.changes.is_empty());
+    let same = || diff_remembered(&intent.applied, seen, None, ignore).is_ok_and(|d| d.changes.is_empty());
     matches!(intent.verb, IntentVerb::Create | IntentVerb::Update)
         && intent.observed_version != seen.version()
         && same()

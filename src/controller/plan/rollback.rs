@@ -8,9 +8,9 @@ use super::apps::{Wish, refuse_harm, refused};
 use super::{Held, Planner, Verdict, is_ours};
 use crate::controller::followup::restorable;
 use crate::manifest::OnFailure;
-use crate::marathon::diff::{condense, diff, diff_for, to_send};
+use crate::marathon::diff::{diff_for, diff_remembered, to_send};
 use crate::marathon::follow::{Ending, Followup, Remedy, Verdict as Outcome, remedy};
-use crate::marathon::normalize::normalize_observed;
+use crate::marathon::normalize::{Canonical, normalize_observed};
 use crate::marathon::profile::Profile;
 use crate::model::{
     Action, App, AppId, BlockedReason, BookEntry, Cause, Digest, Failed, Good, Operation, Owned, UnitId,
@@ -55,14 +55,14 @@ impl Planner<'_> {
     }
 
     /// The definition that ran well, as Marathon keeps it; only if it is what the books say.
-    fn former(&self, wish: &Wish<'_>, good: &Good) -> Result<App, String> {
+    fn former(&self, wish: &Wish<'_>, good: &Good) -> Result<Canonical, String> {
         let version = &good.version;
         let former = match self.observed.former.get(wish.app_id) {
             Some(Ok(former)) => normalize_observed(former),
             Some(Err(why)) => return Err(format!("version {version} cannot be read: {why}")),
             None => return Err(format!("version {version} was not read")),
         };
-        match diff(&good.applied, &condense(&former), None, &wish.unit.ignore) {
+        match diff_remembered(&good.applied, &former, None, &wish.unit.ignore) {
             Ok(difference) if difference.changes.is_empty() => Ok(former),
             _ => Err(format!("Marathon's version {version} is not what was put there")),
         }
@@ -93,7 +93,7 @@ fn restore(
     wish: &Wish<'_>,
     owned: &Owned,
     seen: &App,
-    (good, former): (&Good, &App),
+    (good, former): (&Good, &Canonical),
     force: bool,
     reason: &str,
     profile: Profile,

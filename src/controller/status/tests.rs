@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::controller::desired::{DesiredUnit, Goal};
 use crate::manifest::{DriftPolicy, OnFailure};
+use crate::marathon::normalize::normalize_observed;
 use crate::model::{App, AppId, Cause, Coordinate, Digest, Operation, SourceName, UnitKind};
 
 fn unit(name: &str) -> UnitId {
@@ -25,7 +26,7 @@ impl Desk {
         let of = |name: &str, timeout| {
             let app = App::from_value(json!({"id": format!("/{name}")})).unwrap();
             let unit_of = DesiredUnit {
-                goal: Goal::App { written: app.clone(), app },
+                goal: Goal::App { app: normalize_observed(&app), written: app },
                 app_id: AppId::new(&format!("/{name}")).ok(),
                 depends_on: Vec::new(),
                 drift: DriftPolicy::Enforce,

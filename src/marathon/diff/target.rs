@@ -33,23 +33,25 @@ pub(super) fn complete(target: &mut Object, observed: &Object, applied: Option<&
         }
     }
     take_open(target, observed, applied, CLOSED);
-    let inner = |object: &'_ Object, key: &str| object.get(key).and_then(Value::as_object).cloned();
     if let (Some(Value::Object(container)), Some(observed)) =
         (target.get_mut("container"), inner(observed, "container"))
     {
         let applied = applied.and_then(|app| inner(app, "container"));
-        take_open(container, &observed, applied.as_ref(), CLOSED_CONTAINER);
+        take_open(container, observed, applied, CLOSED_CONTAINER);
         if let (Some(Value::Object(docker)), Some(observed)) =
-            (container.get_mut("docker"), inner(&observed, "docker"))
+            (container.get_mut("docker"), inner(observed, "docker"))
         {
-            let applied = applied.and_then(|container| inner(&container, "docker"));
-            take_open(docker, &observed, applied.as_ref(), &[]);
+            take_open(docker, observed, applied.and_then(|container| inner(container, "docker")), &[]);
         }
     }
     ports::take_assigned(target, observed);
     take_network_names(target, observed);
     take_sanitised_roles(target, observed);
     take_equal_labels(target, observed);
+}
+
+fn inner<'a>(object: &'a Object, key: &str) -> Option<&'a Object> {
+    object.get(key).and_then(Value::as_object)
 }
 
 /// Takes what is observed and neither desired nor applied by us.

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::marathon::labels::tests::definition;
+use crate::marathon::normalize::normalize;
 
 fn app(value: Value) -> App {
     App::from_value(value).unwrap()
@@ -24,7 +25,7 @@ fn base() -> Value {
 
 /// What a server makes of a body: canonical form, a role, assigned ports, status.
 fn served(body: &App) -> App {
-    let mut app = normalize(body).unwrap();
+    let mut app = normalize(body).unwrap().into_app();
     app.0.entry("role").or_insert("*".into());
     let mut next = 10_000;
     let mut assign = |port: &mut Value, key: &str| {
@@ -51,6 +52,24 @@ fn applied(desired: &App) -> App {
 
 fn paths(difference: &Difference) -> Vec<&str> {
     difference.changes.iter().map(|change| change.path.as_str()).collect()
+}
+
+fn diff(
+    desired: &App,
+    observed: &App,
+    applied: Option<&App>,
+    ignore: &[String],
+) -> Result<Difference, Vec<FieldError>> {
+    super::diff(&normalize(desired).unwrap(), observed, applied, ignore)
+}
+
+fn to_send(
+    desired: &App,
+    observed: &App,
+    applied: Option<&App>,
+    ignore: &[String],
+) -> Result<App, Vec<FieldError>> {
+    super::to_send(&normalize(desired).unwrap(), observed, applied, ignore)
 }
 
 fn compare_apps(desired: &App, observed: &App) -> Difference {
@@ -247,7 +266,7 @@ fn a_number_that_the_server_gave_out_is_given_out_again() {
     let desired = resident(json!({"port": 0, "name": "new"}));
     let effect = |told: Option<RangeInclusive<u16>>| {
         let profile = Profile::default().with_service_ports(told.as_ref());
-        diff_for(&desired, &observed, None, &[], profile).unwrap().effect
+        diff_for(&normalize(&desired).unwrap(), &observed, None, &[], profile).unwrap().effect
     };
     assert_eq!(effect(Some(30_000..=30_001)), Effect::Restart);
     assert_eq!(effect(Some(30_002..=31_000)), Effect::Recreate);
@@ -307,7 +326,7 @@ fn random_app() -> impl Strategy<Value = App> {
 
 /// An app with the ports that a server assigned set back.
 fn portless(app: &App) -> App {
-    let mut app = normalize_observed(app);
+    let mut app = normalize_observed(app).into_app();
     for port in app.0.get_mut("portDefinitions").and_then(Value::as_array_mut).into_iter().flatten() {
         port["port"] = 0.into();
     }

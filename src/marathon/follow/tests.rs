@@ -15,7 +15,7 @@ fn definition(command: &str) -> App {
     let app = json!({"id": "/a", "cmd": command, "instances": 2, "user": if command == "old" { "root" } else { "" }});
     let mut app = App::from_value(app).unwrap();
     app.0.retain(|key, value| key != "user" || *value != json!(""));
-    normalize(&app).unwrap()
+    normalize(&app).unwrap().into_app()
 }
 
 fn task(version: &str) -> Value {

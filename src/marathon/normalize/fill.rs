@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::has_volume;
-use super::shape::sorted;
+use super::shape::sort_set;
 
 type Object = Map<String, Value>;
 
@@ -31,8 +31,8 @@ pub(super) fn fill(app: &mut Object) {
 /// Brings the lists that Marathon takes as sets into one order.
 pub(super) fn sort_sets(app: &mut Object) {
     for key in ["constraints", "dependencies", "healthChecks"] {
-        if let Some(list @ Value::Array(_)) = app.get_mut(key) {
-            *list = sorted(list.as_array_mut().map(std::mem::take).unwrap_or_default());
+        if let Some(Value::Array(items)) = app.get_mut(key) {
+            sort_set(items);
         }
     }
 }

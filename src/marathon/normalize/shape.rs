@@ -4,7 +4,9 @@
 //! that the tables in `schema.rs` are the only place that knows Marathon's fields. Rules that need more
 //! than one field are not made here.
 
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde_json::{Map, Number, Value};
 
 use super::FieldError;
 use super::near::closest;
@@ -90,10 +92,29 @@ impl Literal {
     }
 }
 
-/// The walk: where it stands, and what it found.
+/// Where a value stands. It lives on the stack of the walk and is written out only where something is wrong, so that
+/// a sound app costs no texts.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Key(&'a Place<'a>, &'a str),
+    Index(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    /// As a JSON pointer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(outer, key) => write!(f, "{outer}/{}", key.replace('~', "~0").replace('/', "~1")),
+            Self::Index(outer, i) => write!(f, "{outer}/{i}"),
+        }
+    }
+}
+
+/// The walk: what it found.
 #[derive(Default)]
 pub(super) struct Walk {
-    place: String,
     /// Keep fields that no table knows, as a server of another version may send them.
     keep_unknown: bool,
     /// Fields that no table knows.
@@ -113,128 +134,129 @@ impl Walk {
         !self.keep_unknown
     }
 
-    /// Brings a value into canonical form. What does not fit is reported and kept as it is.
-    pub(super) fn canonical(&mut self, shape: &Shape, value: Value) -> Value {
+    /// Brings a value into canonical form. What does not fit is reported and left as it is.
+    pub(super) fn canonical(&mut self, shape: &Shape, value: &mut Value) {
+        self.walk(shape, value, Place::Root);
+    }
+
+    fn walk(&mut self, shape: &Shape, value: &mut Value, place: Place<'_>) {
         match (shape, value) {
-            (Shape::Choice(pick), value) => self.canonical(pick(&value), value),
-            (Shape::Bool, value @ Value::Bool(_)) => value,
-            (Shape::Int(min, max), Value::Number(number)) => self.int(*min, *max, &number),
-            (Shape::Number(min, max), Value::Number(number)) => self.number(*min, *max, &number),
-            (Shape::Text(min, max), Value::String(text)) => self.text(*min, *max, text),
-            (Shape::Word(words), Value::String(word)) => self.word(words, word),
-            (Shape::List(item), Value::Array(items)) => Value::Array(self.items(item, items)),
-            (Shape::Set(item), Value::Array(items)) => sorted(self.items(item, items)),
-            (Shape::Map(item), Value::Object(map)) => self.map(item, map),
-            (Shape::Object(fields), Value::Object(map)) => self.object(fields, map),
+            (Shape::Choice(pick), value) => self.walk(pick(value), value, place),
+            (Shape::Bool, Value::Bool(_)) => {}
+            (Shape::Int(min, max), Value::Number(number)) => self.int(*min, *max, number, place),
+            (Shape::Number(min, max), Value::Number(number)) => self.number(*min, *max, number, place),
+            (Shape::Text(min, max), Value::String(text)) => self.text(*min, *max, text, place),
+            (Shape::Word(words), Value::String(word)) => self.word(words, word, place),
+            (Shape::List(item), Value::Array(items)) => self.items(item, items, place),
+            (Shape::Set(item), Value::Array(items)) => {
+                self.items(item, items, place);
+                sort_set(items);
+            }
+            (Shape::Map(item), Value::Object(map)) => {
+                for (key, value) in map {
+                    self.walk(item, value, Place::Key(&place, key));
+                }
+            }
+            (Shape::Object(fields), Value::Object(map)) => self.object(fields, map, place),
             (shape, value) => {
-                self.error(format!("must be {}, is {}", shape.noun(), noun_of(&value)));
-                value
+                self.error(place, format!("must be {}, is {}", shape.noun(), noun_of(value)));
             }
         }
     }
 
-    fn error(&mut self, message: String) {
-        self.errors.push(FieldError { path: self.place.clone(), message });
+    fn error(&mut self, place: Place<'_>, message: String) {
+        self.errors.push(FieldError { path: place.to_string(), message });
     }
 
-    /// Runs a step one level deeper.
-    fn inside<T>(&mut self, key: &str, step: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.place.len();
-        self.place.push('/');
-        self.place.push_str(&key.replace('~', "~0").replace('/', "~1"));
-        let result = step(self);
-        self.place.truncate(length);
-        result
-    }
-
-    fn int(&mut self, min: i64, max: i64, number: &serde_json::Number) -> Value {
+    fn int(&mut self, min: i64, max: i64, number: &mut Number, place: Place<'_>) {
         let Some(whole) = number.as_i64().or_else(|| number.as_f64().and_then(whole)) else {
-            self.error(format!("must be a whole number, is {number}"));
-            return Value::Number(number.clone());
+            self.error(place, format!("must be a whole number, is {number}"));
+            return;
         };
         if whole < min || whole > max {
-            self.error(range_message(&min, &max, max == i64::from(i32::MAX) || max == i64::MAX, number));
+            let open = max == i64::from(i32::MAX) || max == i64::MAX;
+            self.error(place, range_message(&min, &max, open, number));
         }
-        whole.into()
+        *number = whole.into();
     }
 
-    fn number(&mut self, min: f64, max: f64, number: &serde_json::Number) -> Value {
+    fn number(&mut self, min: f64, max: f64, number: &mut Number, place: Place<'_>) {
         let value = number.as_f64().unwrap_or(f64::NAN);
         if !(min..=max).contains(&value) {
-            self.error(range_message(&min, &max, max.is_infinite(), number));
+            self.error(place, range_message(&min, &max, max.is_infinite(), number));
         }
-        whole(value).map_or_else(|| Value::Number(number.clone()), Value::from)
+        if let Some(whole) = whole(value) {
+            *number = whole.into();
+        }
     }
 
-    fn text(&mut self, min: usize, max: usize, text: String) -> Value {
+    fn text(&mut self, min: usize, max: usize, text: &str, place: Place<'_>) {
+        // A text has no more characters than bytes, so most need no counting.
+        if text.len() <= max && (min == 0 || min == 1 && !text.is_empty()) {
+            return;
+        }
         let length = text.chars().count();
         if length < min {
             let least = if min == 1 { "be empty".into() } else { format!("have less than {min} characters") };
-            self.error(format!("must not {least}"));
+            self.error(place, format!("must not {least}"));
         } else if length > max {
-            self.error(format!("must not have more than {max} characters, has {length}"));
+            self.error(place, format!("must not have more than {max} characters, has {length}"));
         }
-        text.into()
     }
 
-    fn word(&mut self, words: &'static [&'static str], word: String) -> Value {
-        if !words.contains(&word.as_str()) {
-            let hint = closest(&word, words.iter().copied());
-            self.error(format!("must be one of {}, is {word:?}{hint}", words.join(", ")));
+    fn word(&mut self, words: &'static [&'static str], word: &str, place: Place<'_>) {
+        if !words.contains(&word) {
+            let hint = closest(word, words.iter().copied());
+            self.error(place, format!("must be one of {}, is {word:?}{hint}", words.join(", ")));
         }
-        word.into()
     }
 
-    fn items(&mut self, shape: &Shape, items: Vec<Value>) -> Vec<Value> {
-        let each = |(i, item): (usize, Value)| self.inside(&i.to_string(), |w| w.canonical(shape, item));
-        items.into_iter().enumerate().map(each).collect()
+    fn items(&mut self, shape: &Shape, items: &mut [Value], place: Place<'_>) {
+        for (i, item) in items.iter_mut().enumerate() {
+            self.walk(shape, item, Place::Index(&place, i));
+        }
     }
 
-    fn map(&mut self, shape: &Shape, map: Map<String, Value>) -> Value {
-        let each = |(key, value): (String, Value)| {
-            let value = self.inside(&key, |w| w.canonical(shape, value));
-            (key, value)
-        };
-        map.into_iter().map(each).collect()
-    }
-
-    fn object(&mut self, fields: &'static [Field], mut map: Map<String, Value>) -> Value {
-        let mut out = Map::new();
-        for field in fields {
+    fn object(&mut self, fields: &'static [Field], map: &mut Map<String, Value>, place: Place<'_>) {
+        let known = fields.iter().filter(|field| self.member(field, map, place)).count();
+        if known == map.len() {
+            return;
+        }
+        let is_known = |key: &str| fields.iter().any(|field| field.name == key);
+        map.retain(|key, value| {
+            if is_known(key) {
+                return true;
+            }
             // To Marathon a null is the same as a missing field.
-            let given = map.remove(field.name).filter(|v| !v.is_null());
-            if let Some(value) = self.member(field, given) {
-                out.insert(field.name.into(), value);
-            }
-        }
-        for (key, value) in map {
             if value.is_null() {
-                continue;
+                return false;
             }
-            let hint = closest(&key, fields.iter().map(|f| f.name));
-            let path = self.inside(&key, |w| w.place.clone());
+            let hint = closest(key, fields.iter().map(|f| f.name));
+            let path = Place::Key(&place, key).to_string();
             self.unknown.push(FieldError { path, message: format!("unknown field{hint}") });
-            if self.keep_unknown {
-                out.insert(key, value);
-            }
-        }
-        Value::Object(out)
+            self.keep_unknown
+        });
     }
 
-    fn member(&mut self, field: &'static Field, given: Option<Value>) -> Option<Value> {
-        match (given, &field.presence) {
-            (Some(value), presence) => {
-                let value = self.inside(field.name, |w| w.canonical(&field.shape, value));
-                let omitted = matches!(presence, Presence::OmitEmpty) && is_empty(&value);
-                (!omitted).then_some(value)
+    /// Brings one member into canonical form, and says whether it is there in the end.
+    fn member(&mut self, field: &'static Field, map: &mut Map<String, Value>, outer: Place<'_>) -> bool {
+        let place = Place::Key(&outer, field.name);
+        let is_kept = if let Some(value) = map.get_mut(field.name).filter(|value| !value.is_null()) {
+            self.walk(&field.shape, value, place);
+            !(matches!(field.presence, Presence::OmitEmpty) && is_empty(value))
+        } else if let Presence::Default(literal) = &field.presence {
+            map.insert(field.name.into(), literal.value());
+            true
+        } else {
+            if matches!(field.presence, Presence::Required) {
+                self.error(place, "is missing".into());
             }
-            (None, Presence::Default(literal)) => Some(literal.value()),
-            (None, Presence::Required) => {
-                self.inside(field.name, |w| w.error("is missing".into()));
-                None
-            }
-            (None, _) => None,
+            false
+        };
+        if !is_kept {
+            map.remove(field.name);
         }
+        is_kept
     }
 }
 
@@ -284,11 +306,12 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A set's canonical order: by the items' JSON text.
-pub(super) fn sorted(mut items: Vec<Value>) -> Value {
-    items.sort_by_cached_key(Value::to_string);
-    items.dedup();
-    Value::Array(items)
+/// Brings a set into canonical order: by the items' JSON text.
+pub(super) fn sort_set(items: &mut Vec<Value>) {
+    if items.len() > 1 {
+        items.sort_by_cached_key(Value::to_string);
+        items.dedup();
+    }
 }
 
 #[cfg(test)]
@@ -298,10 +321,12 @@ mod tests {
     #[test]
     fn whole_floats_become_integers() {
         let mut walk = Walk::default();
-        assert_eq!(walk.canonical(&Shape::Number(0.0, 9.0), 1.0.into()).to_string(), "1");
-        assert_eq!(walk.canonical(&Shape::Int(0, 9), 2.0.into()).to_string(), "2");
-        assert!(walk.errors.is_empty());
-        assert_eq!(walk.canonical(&Shape::Int(0, 9), 2.5.into()).to_string(), "2.5");
-        assert_eq!(walk.errors.len(), 1);
+        let mut canonical = |shape: &Shape, mut value: Value| {
+            walk.canonical(shape, &mut value);
+            (value.to_string(), walk.errors.len())
+        };
+        assert_eq!(canonical(&Shape::Number(0.0, 9.0), 1.0.into()), ("1".into(), 0));
+        assert_eq!(canonical(&Shape::Int(0, 9), 2.0.into()), ("2".into(), 0));
+        assert_eq!(canonical(&Shape::Int(0, 9), 2.5.into()), ("2.5".into(), 1));
     }
 }

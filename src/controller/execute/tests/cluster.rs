@@ -251,7 +251,7 @@ impl Inner {
     pub(super) fn put_there(&mut self, app: &Value) {
         let app = App::from_value(app.clone()).unwrap();
         let (id, version) = (AppId::new(app.id().unwrap()).unwrap(), self.tick());
-        let running = Running { definition: normalize_observed(&app), version, deployment: None };
+        let running = Running { definition: normalize_observed(&app).into_app(), version, deployment: None };
         self.apps.insert(id, running);
     }
 
@@ -396,7 +396,7 @@ impl Inner {
         self.applied += 1;
         let mut definition = App::from_value(asked.body.clone()).unwrap();
         definition.0.insert("id".into(), id.as_str().into());
-        let (definition, version) = (normalize_observed(&definition), self.tick());
+        let (definition, version) = (normalize_observed(&definition).into_app(), self.tick());
         let deployment = format!("d{}", self.ticks);
         let result = json!({"version": version, "deploymentId": deployment});
         match self.apps.get(id) {
