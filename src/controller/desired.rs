@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::manifest::{
-    AppSpec, DriftPolicy, Manifest, OnFailure, PackageSpec, Presence, ServiceSpec, Spec, UnitDocument,
+    AppSpec, DriftPolicy, ForeignDeployments, Manifest, OnFailure, PackageSpec, Presence, ServiceSpec, Spec,
+    UnitDocument,
 };
 use crate::marathon::normalize::{
     Canonical, FieldError, normalize, normalize_dropping, normalize_dropping_for, normalize_for,
@@ -73,6 +74,8 @@ pub struct DesiredUnit {
     pub timeout: Option<Duration>,
     /// What to do then.
     pub on_failure: OnFailure,
+    /// What to do when a deployment of somebody else holds the app.
+    pub foreign_deployments: ForeignDeployments,
 }
 
 /// The units of one manifest revision.
@@ -146,6 +149,7 @@ fn resolve_unit(
         absent: upkeep.is_some_and(|upkeep| upkeep.state == Presence::Absent),
         timeout: upkeep.map(|upkeep| upkeep.wait),
         on_failure: upkeep.map_or(OnFailure::Hold, |upkeep| upkeep.on_failure),
+        foreign_deployments: upkeep.map_or(ForeignDeployments::Wait, |upkeep| upkeep.foreign_deployments),
     })
 }
 

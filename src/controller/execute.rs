@@ -156,15 +156,16 @@ impl Executor {
             Operation::CreateApp { app_id, app, book } => {
                 self.create(action, app_id, app, book, inventory.apps.get(app_id)).await
             }
-            Operation::UpdateApp { app_id, app, book, observed_version, force, .. } => {
+            Operation::UpdateApp { app_id, app, book, observed_version, cancels, .. } => {
                 let owned = inventory.apps.get(app_id);
-                self.update(action, app_id, app, book, observed_version, *force, owned).await
+                let there = There { observed_version, cancels };
+                self.update(action, app_id, app, book, there, owned).await
             }
-            Operation::UninstallApp { app_id, app, observed_version, force } => {
-                self.uninstall(app_id, app, observed_version, *force).await
+            Operation::UninstallApp { app_id, app, observed_version, cancels } => {
+                self.uninstall(app_id, app, There { observed_version, cancels }).await
             }
-            Operation::DeleteApp { app_id, observed_version, force } => {
-                self.delete(app_id, observed_version, *force).await
+            Operation::DeleteApp { app_id, observed_version, cancels } => {
+                self.delete(app_id, There { observed_version, cancels }).await
             }
             Operation::Adopt { app_id, book, observed_version, deployment } => {
                 let written = Written { version: observed_version.clone(), deployment: deployment.clone() };
@@ -260,18 +261,16 @@ impl Executor {
         Ok(vec![done(action, app_id, book, written, 0, Some(rollout))])
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the fields of one operation")]
     async fn update(
         &self,
         action: &Action,
         app_id: &AppId,
         app: &App,
         book: &BookEntry,
-        observed_version: &str,
-        force: bool,
+        there: There<'_>,
         owned: Option<&Owned>,
     ) -> Result<Vec<ControlOperation>, Stopped> {
-        self.still_there(app_id, observed_version).await?;
+        let (force, observed_version) = (self.still_there(app_id, there).await?, there.observed_version);
         self.still_leading()?;
         let mut written =
             self.marathon.replace(app_id, app, force).await.map_err(|error| Stopped::writing(&error))?;
@@ -307,23 +306,17 @@ impl Executor {
         &self,
         app_id: &AppId,
         app: &App,
-        observed_version: &str,
-        force: bool,
+        there: There<'_>,
     ) -> Result<Vec<ControlOperation>, Stopped> {
-        self.still_there(app_id, observed_version).await?;
+        let force = self.still_there(app_id, there).await?;
         self.still_leading()?;
         self.marathon.replace(app_id, app, force).await.map_err(|error| Stopped::writing(&error))?;
         // As with a removal, of which it is the beginning.
         Ok(Vec::new())
     }
 
-    async fn delete(
-        &self,
-        app_id: &AppId,
-        observed_version: &str,
-        force: bool,
-    ) -> Result<Vec<ControlOperation>, Stopped> {
-        self.still_there(app_id, observed_version).await?;
+    async fn delete(&self, app_id: &AppId, there: There<'_>) -> Result<Vec<ControlOperation>, Stopped> {
+        let force = self.still_there(app_id, there).await?;
         self.still_leading()?;
         self.marathon.delete(app_id, force).await.map_err(|error| Stopped::writing(&error))?;
         // The intent stays open until an observation shows that the app is gone.
@@ -353,16 +346,31 @@ impl Executor {
         })
     }
 
-    /// The precondition of every write over an existing app: it is the one that was looked at.
-    async fn still_there(&self, app_id: &AppId, observed_version: &str) -> Result<(), Stopped> {
-        match self.marathon.app(app_id).await.map_err(|error| Stopped::reading(&error))? {
-            None => Err(Stopped::Skipped("it is gone by now".to_owned())),
-            Some(app) if app.version() != observed_version => {
-                Err(Stopped::Skipped("somebody changed it since it was looked at".to_owned()))
-            }
-            Some(_) => Ok(()),
+    /// The precondition of every write over an existing app: it is the one that was looked at. Says whether the write must
+    /// be forced: whether a deployment that it may cancel holds the app.
+    async fn still_there(&self, app_id: &AppId, there: There<'_>) -> Result<bool, Stopped> {
+        let Some(app) = self.marathon.app(app_id).await.map_err(|error| Stopped::reading(&error))? else {
+            return Err(Stopped::Skipped("it is gone by now".to_owned()));
+        };
+        if app.version() != there.observed_version {
+            return Err(Stopped::Skipped("somebody changed it since it was looked at".to_owned()));
+        }
+        if there.cancels.is_empty() {
+            return Ok(false);
+        }
+        match app.deployments().find(|id| !there.cancels.iter().any(|known| known == id)) {
+            Some(id) => Err(Stopped::Skipped(format!("deployment {id} holds it since it was looked at"))),
+            None => Ok(app.deployments().next().is_some()),
         }
     }
+}
+
+/// The app over which is written, as it was looked at.
+#[derive(Clone, Copy)]
+struct There<'a> {
+    observed_version: &'a str,
+    /// The deployments that may be cancelled; where there is none, nothing is forced.
+    cancels: &'a [String],
 }
 
 /// Why an action did not run to its end.

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use crate::controller::desired::{Desired, DesiredUnit, Goal};
 use crate::controller::followup::Followups;
 use crate::controller::guard::Limits;
+use crate::manifest::ForeignDeployments;
 use crate::marathon::profile::Profile;
 use crate::model::{
     Action, App, AppId, Blocked, BlockedReason, Cause, Change, Digest, Drift, Inventory, Observation,
@@ -271,6 +272,14 @@ fn short(digest: Digest) -> String {
 /// Whether every deployment that holds the app was started by us.
 fn deployments_are_ours(app: &App, inventory: &Inventory) -> bool {
     app.deployments().all(|id| is_ours(id, inventory))
+}
+
+/// The deployments that a write to the app cancels, where it may.
+fn to_cancel(app: &App, inventory: &Inventory, foreign: ForeignDeployments) -> Result<Vec<String>, Held> {
+    if foreign == ForeignDeployments::Cancel || deployments_are_ours(app, inventory) {
+        return Ok(app.deployments().map(str::to_owned).collect());
+    }
+    Err(apps::foreign_deployment(app))
 }
 
 fn is_ours(deployment: &str, inventory: &Inventory) -> bool {

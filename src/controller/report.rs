@@ -142,6 +142,13 @@ fn action_text(text: &mut String, plan: &Plan, action: &Action) {
     };
     line(text, mark, action.operation.label(), &target, &remark);
     why(text, &action.unit, &cause_text(plan, action));
+    if let Operation::UpdateApp { cancels, .. }
+    | Operation::UninstallApp { cancels, .. }
+    | Operation::DeleteApp { cancels, .. } = &action.operation
+        && !cancels.is_empty()
+    {
+        let _ = writeln!(text, "               cancels deployment {}", cancels.join(", "));
+    }
     changes_text(text, &action.changes);
 }
 

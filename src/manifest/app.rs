@@ -4,14 +4,26 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::document::{AppSpec, DriftPolicy, OnFailure, Presence, ServiceSpec, Upkeep};
+use super::document::{AppSpec, DriftPolicy, ForeignDeployments, OnFailure, Presence, ServiceSpec, Upkeep};
 use super::fields::{Faults, Fields, Located};
 use super::read::{Reference, read_depends_on};
 use crate::model::{App, AppId, UnitId, UnitKind, UnitName};
 
-const SERVICE_KEYS: [&str; 10] =
-    ["package", "appId", "options", "dependsOn", "drift", "ignore", "protect", "wait", "onFailure", "state"];
-const APP_KEYS: [&str; 8] = ["app", "dependsOn", "drift", "ignore", "protect", "wait", "onFailure", "state"];
+const SERVICE_KEYS: [&str; 11] = [
+    "package",
+    "appId",
+    "options",
+    "dependsOn",
+    "drift",
+    "ignore",
+    "protect",
+    "wait",
+    "onFailure",
+    "foreignDeployments",
+    "state",
+];
+const APP_KEYS: [&str; 9] =
+    ["app", "dependsOn", "drift", "ignore", "protect", "wait", "onFailure", "foreignDeployments", "state"];
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(600);
 const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -84,6 +96,8 @@ fn read_upkeep(
     let states = [("present", Presence::Present), ("absent", Presence::Absent)];
     let remedies = [("hold", OnFailure::Hold), ("rollback", OnFailure::Rollback)];
     let on_failure = spec.optional("onFailure").and_then(|at| at.word(&remedies, faults));
+    let foreign = [("wait", ForeignDeployments::Wait), ("cancel", ForeignDeployments::Cancel)];
+    let foreign = spec.optional("foreignDeployments").and_then(|at| at.word(&foreign, faults));
     let drift = spec.optional("drift").and_then(|at| at.word(&drifts, faults));
     let state = spec.optional("state").and_then(|at| at.word(&states, faults));
     Upkeep {
@@ -92,6 +106,7 @@ fn read_upkeep(
         protect: spec.optional("protect").and_then(|at| at.flag(faults)).unwrap_or_default(),
         wait: spec.optional("wait").and_then(|at| read_wait(at, faults)).unwrap_or(DEFAULT_WAIT),
         on_failure: on_failure.unwrap_or(OnFailure::Hold),
+        foreign_deployments: foreign.unwrap_or(ForeignDeployments::Wait),
         state: state.unwrap_or(Presence::Present),
     }
 }

@@ -174,6 +174,8 @@ pub struct Upkeep {
     pub wait: Duration,
     /// What to do when it does not become healthy in that time.
     pub on_failure: OnFailure,
+    /// What to do when a deployment of somebody else holds the app.
+    pub foreign_deployments: ForeignDeployments,
     /// Whether the app shall be there.
     pub state: Presence,
 }
@@ -196,6 +198,15 @@ pub enum OnFailure {
     Hold,
     /// Put the last definition back that ran well.
     Rollback,
+}
+
+/// What to do when a deployment that we did not start holds an app that is to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForeignDeployments {
+    /// Wait until it is over.
+    Wait,
+    /// Cancel it by force. What it was doing stays half done, to other apps, too.
+    Cancel,
 }
 
 /// Whether a thing shall be there.

@@ -83,7 +83,7 @@ fn a_good_manifest_is_read_in_full() {
     let text = format!(
         "{PACKAGE}  digest: sha256:{}\n  keep: all\n  state: present\n---\n{SERVICE}  dependsOn: [App/raw]\n  \
          drift: warn\n  ignore: [/instances, /env/A~1B]\n  protect: true\n  wait: {{timeout: 1h30m}}\n  onFailure: rollback\n  \
-         state: absent\n---\n",
+         foreignDeployments: cancel\n  state: absent\n---\n",
         "0".repeat(64)
     );
     let app = r#"{"apiVersion": "dcos-registry/v1", "kind": "App", "metadata": {"name": "raw"},
@@ -109,6 +109,7 @@ fn a_good_manifest_is_read_in_full() {
     assert!(spec.upkeep.protect);
     assert_eq!(spec.upkeep.wait, Duration::from_secs(5400));
     assert_eq!(spec.upkeep.on_failure, OnFailure::Rollback);
+    assert_eq!(spec.upkeep.foreign_deployments, ForeignDeployments::Cancel);
     assert_eq!(spec.upkeep.state, Presence::Absent);
 
     let Spec::App(spec) = &manifest.unit(&id(UnitKind::App, "raw")).unwrap().spec else { panic!() };
@@ -116,6 +117,7 @@ fn a_good_manifest_is_read_in_full() {
     assert_eq!(spec.upkeep.wait, Duration::from_secs(600));
     assert_eq!(spec.upkeep.drift, DriftPolicy::Enforce);
     assert_eq!(spec.upkeep.on_failure, OnFailure::Hold);
+    assert_eq!(spec.upkeep.foreign_deployments, ForeignDeployments::Wait);
 
     let order: Vec<String> = manifest.in_order().iter().map(|unit| unit.id.to_string()).collect();
     assert_eq!(order, ["Package/hello", "App/raw", "Service/world"]);
@@ -310,6 +312,10 @@ fn specs_of_services_are_checked() {
             "  onFailure: roleback\n",
             "m/a.yaml:11: spec.onFailure: \"roleback\" is not known here (did you mean rollback?)",
         ),
+        (
+            "  foreignDeployments: force\n",
+            "m/a.yaml:11: spec.foreignDeployments: \"force\" is not known here (write wait or cancel)",
+        ),
         ("  wait: 10m\n", "m/a.yaml:11: spec.wait: expected a mapping, found text (keys: timeout)"),
         (
             "  wait: {timeout: 10}\n",
@@ -349,7 +355,7 @@ fn specs_of_services_are_checked() {
         ),
         (
             "  instances: 2\n",
-            "m/a.yaml:11: spec.instances: unknown key (known: package, appId, options, dependsOn, drift, ignore, protect, wait, onFailure, state)",
+            "m/a.yaml:11: spec.instances: unknown key (known: package, appId, options, dependsOn, drift, ignore, protect, wait, onFailure, foreignDeployments, state)",
         ),
     ] {
         assert_eq!(service_with(lines), [expected], "{lines}");

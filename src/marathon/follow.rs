@@ -222,15 +222,15 @@ pub enum Remedy {
     Refused(String),
 }
 
-/// What to do about a verdict where the last good definition shall come back. The last good definition is put back by a PUT, never by undoing the deployment: that can
-/// delete apps and stop all tasks. What somebody else did is not fought, and nobody else's deployment is
-/// cancelled.
+/// What to do about a verdict where the last good definition shall come back. It is put back by a PUT, never by undoing the
+/// deployment: that can delete apps and stop all tasks. What somebody else did is not fought, and only deployments that
+/// may be cancelled are: our own, and somebody else's where we were told.
 #[must_use]
 pub fn remedy(
     verdict: Verdict,
     has_last_good: bool,
     app: Option<&App>,
-    is_ours: impl Fn(&str) -> bool,
+    may_cancel: impl Fn(&str) -> bool,
 ) -> Remedy {
     let Some(app) = app.filter(|_| verdict.is_failure()) else { return Remedy::None };
     if !has_last_good {
@@ -238,7 +238,7 @@ pub fn remedy(
             "no definition is known that ran well, so there is nothing to put back".into(),
         );
     }
-    if let Some(foreign) = app.deployments().find(|id| !is_ours(id)) {
+    if let Some(foreign) = app.deployments().find(|id| !may_cancel(id)) {
         return Remedy::Refused(format!("deployment {foreign} holds the app and is not ours"));
     }
     Remedy::Restore { force: app.deployments().next().is_some() }

@@ -102,8 +102,8 @@ pub enum Operation {
         observed_version: String,
         /// What it does to the tasks.
         effect: Effect,
-        /// Whether it cancels a deployment of our own that still runs.
-        force: bool,
+        /// The deployments that it cancels, by force; nothing is forced where there is none.
+        cancels: Vec<String>,
     },
     /// PUT the scheduler of an SDK service as it is, with the word to uninstall: the first step of its removal.
     #[serde(rename_all = "camelCase")]
@@ -114,8 +114,8 @@ pub enum Operation {
         app: App,
         /// The version that must still be there when the write starts.
         observed_version: String,
-        /// Whether it cancels a deployment of our own that still runs.
-        force: bool,
+        /// The deployments that it cancels, by force; nothing is forced where there is none.
+        cancels: Vec<String>,
     },
     /// DELETE an app.
     #[serde(rename_all = "camelCase")]
@@ -124,8 +124,8 @@ pub enum Operation {
         app_id: AppId,
         /// The version that must still be there when the write starts.
         observed_version: String,
-        /// Whether it cancels a deployment of our own that still runs.
-        force: bool,
+        /// The deployments that it cancels, by force; nothing is forced where there is none.
+        cancels: Vec<String>,
     },
     /// Write into the inventory that an app as it stands is ours (a create whose answer was lost).
     #[serde(rename_all = "camelCase")]

@@ -33,7 +33,7 @@ pub fn manifest(units: &[(&str, &str, Value)]) -> Accepted {
 
 fn removed(plan: &Plan) -> Vec<(&AppId, bool)> {
     let deletes = plan.actions.iter().filter_map(|action| match &action.operation {
-        Operation::DeleteApp { app_id, force, .. } => Some((app_id, *force)),
+        Operation::DeleteApp { app_id, cancels, .. } => Some((app_id, !cancels.is_empty())),
         _ => None,
     });
     deletes.collect()

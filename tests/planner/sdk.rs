@@ -82,9 +82,9 @@ fn a_scheduler_uninstalls_before_its_app_is_deleted() {
     says(&mut world, SchedulerPlan::Complete);
     let plan = world.plan(&other());
     let [action] = &plan.actions[..] else { panic!("{}", report::plan_text(&plan)) };
-    let Operation::UninstallApp { app, observed_version, force, .. } = &action.operation else { panic!() };
+    let Operation::UninstallApp { app, observed_version, cancels, .. } = &action.operation else { panic!() };
     assert_eq!(app.get("env"), Some(&json!({"A": "x", UNINSTALL_VARIABLE: "true"})));
-    assert_eq!((observed_version.is_empty(), force, app.version()), (false, &false, ""));
+    assert_eq!((observed_version.is_empty(), &cancels[..], app.version()), (false, &[][..], ""));
     let text = report::plan_text(&plan);
     assert!(text.contains("- uninstall /data/kafka"), "{text}");
     assert!(text.contains("no way back") && text.contains("1 to delete"), "{text}");
@@ -109,7 +109,7 @@ fn a_scheduler_uninstalls_before_its_app_is_deleted() {
     says(&mut world, SchedulerPlan::Complete);
     let plan = world.plan(&other());
     let [action] = &plan.actions[..] else { panic!("{}", report::plan_text(&plan)) };
-    assert!(matches!(&action.operation, Operation::DeleteApp { force: false, .. }));
+    assert!(matches!(&action.operation, Operation::DeleteApp { cancels, .. } if cancels.is_empty()));
     world.apply(&plan, &other());
     assert_eq!(labels(&world.plan(&other())), ["forget"]);
 }

@@ -12,10 +12,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::controller::report::plan_text;
 use crate::controller::stage::Accepted;
 use crate::model::Cause;
 use cluster::Fault;
-use rig::{Rig, id, manifest};
+use rig::{Rig, id, manifest, manifest_of};
 
 fn app(name: &str, command: &str) -> Value {
     json!({"id": format!("/t/{name}"), "cmd": command, "instances": 1})
@@ -49,6 +50,11 @@ fn skipped(outcome: &Outcome) -> &str {
         OutcomeResult::Skipped(why) => why,
         other => panic!("it was not skipped: {other:?}"),
     }
+}
+
+/// Lets a deployment hold the app, or none.
+fn hold(rig: &Rig, deployment: Option<String>) {
+    rig.cluster.with(|inner| inner.apps.get_mut(&id("/t/a")).unwrap().deployment = deployment);
 }
 
 #[tokio::test]
@@ -182,6 +188,51 @@ async fn an_app_that_is_not_as_it_was_looked_at_is_left_alone() {
         assert!(rig.inventory().intents.is_empty());
         rig.converge(accepted).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_strangers_deployment_is_cancelled_where_that_is_said_and_no_other_than_was_seen() {
+    let told = json!({"foreignDeployments": "cancel"});
+    let of = |command: &str, upkeep: &Value| manifest_of(&[app("a", command)], upkeep);
+    let absent = json!({"foreignDeployments": "cancel", "state": "absent"});
+    for (told, waits, verb) in [
+        (of("run better", &told), of("run better", &json!({})), "PUT /t/a?partialUpdate=false"),
+        (of("run a", &absent), of("run a", &json!({"state": "absent"})), "DELETE /t/a?"),
+    ] {
+        let mut rig = Rig::new(&[]).await;
+        rig.converge(&of("run a", &json!({}))).await.unwrap();
+        hold(&rig, Some("theirs".to_owned()));
+        assert_eq!(rig.plan(&waits).await.actions, []);
+        hold(&rig, Some("theirs".to_owned()));
+        let plan = rig.plan(&told).await;
+        assert!(plan_text(&plan).contains("\n               cancels deployment theirs\n"));
+        rig.writes();
+        hold(&rig, Some("another".to_owned()));
+        let outcomes = rig.execute(&plan).await;
+        assert_eq!(skipped(&outcomes[0]), "deployment another holds it since it was looked at");
+        assert_eq!(rig.writes(), [""; 0]);
+        hold(&rig, Some("another".to_owned()));
+        let plan = rig.plan(&told).await;
+        hold(&rig, Some("another".to_owned()));
+        rig.execute(&plan).await;
+        let writes = rig.writes();
+        assert!(writes.len() == 1 && writes[0].starts_with(verb), "{writes:?}");
+        assert!(writes[0].ends_with("force=true"), "{writes:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_longer_held_is_not_forced() {
+    let mut rig = Rig::new(&[]).await;
+    let [(_, create), (_, update), _] = stages();
+    rig.converge(&create).await.unwrap();
+    let ours = rig.inventory().apps[&id("/t/a")].deployment.clone();
+    hold(&rig, ours);
+    let plan = rig.plan(&update).await;
+    rig.writes();
+    hold(&rig, None);
+    rig.execute(&plan).await;
+    assert_eq!(rig.writes(), ["PUT /t/a?partialUpdate=false&force=false"]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::controller::desired::Goal;
-use crate::manifest::DriftPolicy;
+use crate::manifest::{DriftPolicy, ForeignDeployments};
 use crate::model::{
     App, Completeness, Digest, Epoch, Intent, IntentVerb, PlanProgress, Revision, SourceName, UnitId,
     UnitKind,
@@ -47,6 +47,7 @@ impl Desk {
             absent: false,
             timeout: Some(Duration::from_secs(60)),
             on_failure: OnFailure::Rollback,
+            foreign_deployments: ForeignDeployments::Wait,
         };
         let desired = Desired {
             source: SourceName::new("test").unwrap(),

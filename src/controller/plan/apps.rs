@@ -1,9 +1,9 @@
 //! The verdict on one app: create, update, leave alone, wait, or refuse.
 
-use super::{Held, Planner, Standing, Verdict, deployments_are_ours};
+use super::{Held, Planner, Standing, Verdict, deployments_are_ours, to_cancel};
 use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app};
 use crate::controller::guard;
-use crate::manifest::DriftPolicy;
+use crate::manifest::{DriftPolicy, ForeignDeployments};
 use crate::marathon::diff::{Difference, condense, diff_for, diff_remembered, to_send};
 use crate::marathon::health::{Evidence, Health, HealthReport, judge};
 use crate::marathon::normalize::{Canonical, FieldError};
@@ -132,7 +132,7 @@ impl Planner<'_> {
                 let message = "state is absent, but it is protected; take protect away, too, to remove it";
                 Err(Held::Blocked(BlockedReason::Protected, message.to_owned()))
             }
-            Some(app) => Ok(self.delete(app_id, app)),
+            Some(app) => Ok(self.delete(app_id, app, unit.foreign_deployments)),
             None => match self.observed.marathon.reason() {
                 Some(reason) => Err(not_observed(reason)),
                 None if owned => Ok(forget(app_id)),
@@ -142,9 +142,9 @@ impl Planner<'_> {
     }
 
     /// A removal that nothing forbids but a stranger's deployment.
-    pub(super) fn delete(&self, app_id: &AppId, app: &App) -> Verdict {
+    pub(super) fn delete(&self, app_id: &AppId, app: &App, foreign: ForeignDeployments) -> Verdict {
         if let Some(service) = SdkService::of(app) {
-            return self.uninstall(app_id, app, service);
+            return self.uninstall(app_id, app, service, foreign);
         }
         let begun =
             self.inventory.intents.get(app_id).is_some_and(|intent| intent.verb == IntentVerb::Delete);
@@ -154,14 +154,12 @@ impl Planner<'_> {
             let message = "its tasks are being stopped".to_owned();
             return Verdict::Held(Held::Waiting(WaitingReason::DeploymentRunning, message));
         }
-        if !deployments_are_ours(app, self.inventory) {
-            return Verdict::Held(foreign_deployment(app));
-        }
-        let operation = Operation::DeleteApp {
-            app_id: app_id.clone(),
-            observed_version: app.version().to_owned(),
-            force: app.deployments().next().is_some(),
+        let cancels = match to_cancel(app, self.inventory, foreign) {
+            Ok(cancels) => cancels,
+            Err(held) => return Verdict::Held(held),
         };
+        let observed_version = app.version().to_owned();
+        let operation = Operation::DeleteApp { app_id: app_id.clone(), observed_version, cancels };
         Verdict::Act { operation, cause: Cause::Removed, changes: Vec::new() }
     }
 
@@ -210,9 +208,7 @@ impl Planner<'_> {
             return Ok(self.tolerate(wish, difference.changes, seen));
         }
         refuse_harm(&difference, !changed && owned.unchanged_puts >= 2)?;
-        if !deployments_are_ours(seen, self.inventory) {
-            return Err(foreign_deployment(seen));
-        }
+        let cancels = to_cancel(seen, self.inventory, wish.unit.foreign_deployments)?;
         self.wait_for_dependencies(wish.unit)?;
         let operation = Operation::UpdateApp {
             app_id: wish.app_id.clone(),
@@ -220,7 +216,7 @@ impl Planner<'_> {
             book,
             observed_version: seen.version().to_owned(),
             effect: difference.effect,
-            force: seen.deployments().next().is_some(),
+            cancels,
         };
         let cause = if changed { Cause::Changed } else { Cause::Drifted };
         Ok(Verdict::Act { operation, cause, changes: difference.changes })

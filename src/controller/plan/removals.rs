@@ -2,6 +2,7 @@
 
 use super::{Held, Planner, Verdict, apps};
 use crate::controller::guard;
+use crate::manifest::ForeignDeployments;
 use crate::model::{
     Action, AppId, Blocked, BlockedReason, Operation, Owned, UnitState, Waiting, WaitingReason,
 };
@@ -86,7 +87,7 @@ impl Planner<'_> {
             return Verdict::Held(Held::Blocked(reason, message));
         }
         if begun {
-            return self.delete(app_id, app);
+            return self.delete(app_id, app, ForeignDeployments::Wait);
         }
         // A unit that moved to another app id keeps the old app until the new one is ready.
         let moved = self.plan.units.iter().find(|unit| unit.unit == owned.unit);
@@ -96,7 +97,7 @@ impl Planner<'_> {
             let message = format!("{} runs as {} now; that must be ready first", unit.unit, unit.target);
             return Verdict::Held(Held::Waiting(WaitingReason::DependencyNotReady, message));
         }
-        self.delete(app_id, app)
+        self.delete(app_id, app, ForeignDeployments::Wait)
     }
 
     fn record_removal(&mut self, app_id: &AppId, owned: &Owned, verdict: Verdict, earlier: &[usize]) {

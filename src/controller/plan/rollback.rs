@@ -7,7 +7,7 @@
 use super::apps::{Wish, refuse_harm, refused};
 use super::{Held, Planner, Verdict, is_ours};
 use crate::controller::followup::restorable;
-use crate::manifest::OnFailure;
+use crate::manifest::{ForeignDeployments, OnFailure};
 use crate::marathon::diff::{diff_for, diff_remembered, to_send};
 use crate::marathon::follow::{Ending, Followup, Remedy, Verdict as Outcome, remedy};
 use crate::marathon::normalize::{Canonical, normalize_observed};
@@ -41,12 +41,12 @@ impl Planner<'_> {
             return Ok(if halted { stalled(followup, None) } else { self.settle(seen) });
         }
         let good = restorable(wish.unit, owned);
-        let is_ours = |id: &str| is_ours(id, self.inventory);
-        match (remedy(followup.verdict, good.is_some(), Some(seen), is_ours), good) {
-            (Remedy::Restore { force }, Some(good)) => match self.former(wish, good) {
-                Ok(former) => {
-                    restore(wish, owned, seen, (good, &former), force, &followup.reason, self.profile)
-                }
+        let may_cancel = |id: &str| {
+            wish.unit.foreign_deployments == ForeignDeployments::Cancel || is_ours(id, self.inventory)
+        };
+        match (remedy(followup.verdict, good.is_some(), Some(seen), may_cancel), good) {
+            (Remedy::Restore { .. }, Some(good)) => match self.former(wish, good) {
+                Ok(former) => restore(wish, owned, seen, (good, &former), &followup.reason, self.profile),
                 Err(why) => Ok(stalled(followup, Some(&why))),
             },
             (Remedy::Refused(why), _) => Ok(stalled(followup, Some(&why))),
@@ -94,7 +94,6 @@ fn restore(
     owned: &Owned,
     seen: &App,
     (good, former): (&Good, &Canonical),
-    force: bool,
     reason: &str,
     profile: Profile,
 ) -> Result<Verdict, Held> {
@@ -113,7 +112,7 @@ fn restore(
         },
         observed_version: seen.version().to_owned(),
         effect: difference.effect,
-        force,
+        cancels: seen.deployments().map(str::to_owned).collect(),
     };
     Ok(Verdict::Act { operation, cause: Cause::RolledBack, changes: difference.changes })
 }

@@ -7,7 +7,8 @@
 //! be touched any more, and one that was not read, stay all the same.
 
 use super::apps::not_observed;
-use super::{Held, Planner, Verdict, apps, deployments_are_ours};
+use super::{Held, Planner, Verdict, to_cancel};
+use crate::manifest::ForeignDeployments;
 use crate::marathon::sdk::{Removal, SdkService};
 use crate::model::{
     App, AppId, BlockedReason, Cause, IntentVerb, Operation, SchedulerPlan, UnitState, WaitingReason,
@@ -15,9 +16,17 @@ use crate::model::{
 
 impl Planner<'_> {
     /// The next step of the removal of a service, which nothing forbids.
-    pub(super) fn uninstall(&self, app_id: &AppId, app: &App, service: SdkService<'_>) -> Verdict {
+    pub(super) fn uninstall(
+        &self,
+        app_id: &AppId,
+        app: &App,
+        service: SdkService<'_>,
+        foreign: ForeignDeployments,
+    ) -> Verdict {
         match service.removal(self.observed.scheduler_plans.get(app_id)) {
-            Removal::Begin => self.begin_to_uninstall(app_id, app, service).unwrap_or_else(Verdict::Held),
+            Removal::Begin => {
+                self.begin_to_uninstall(app_id, app, service, foreign).unwrap_or_else(Verdict::Held)
+            }
             Removal::Wait(why) => {
                 let why = if self.observed.admin_router { why } else { format!("{why}; {NO_ADMIN_ROUTER}") };
                 Verdict::Held(Held::Waiting(WaitingReason::Uninstalling, why))
@@ -31,18 +40,17 @@ impl Planner<'_> {
         app_id: &AppId,
         app: &App,
         service: SdkService<'_>,
+        foreign: ForeignDeployments,
     ) -> Result<Verdict, Held> {
         if !self.observed.admin_router {
             return Err(Held::Blocked(BlockedReason::NoAdminRouter, NO_ADMIN_ROUTER.to_owned()));
         }
-        if !deployments_are_ours(app, self.inventory) {
-            return Err(apps::foreign_deployment(app));
-        }
+        let cancels = to_cancel(app, self.inventory, foreign)?;
         let operation = Operation::UninstallApp {
             app_id: app_id.clone(),
             app: service.to_uninstall(),
             observed_version: app.version().to_owned(),
-            force: app.deployments().next().is_some(),
+            cancels,
         };
         Ok(Verdict::Act { operation, cause: Cause::Removed, changes: Vec::new() })
     }
@@ -105,6 +113,6 @@ const NO_ADMIN_ROUTER: &str = "it is an SDK service: it must uninstall itself fi
 /// Its deployment is over, and the version that was looked at must still be there: nothing is forced.
 fn delete_scheduler(app_id: &AppId, app: &App, cause: Cause) -> Verdict {
     let observed_version = app.version().to_owned();
-    let operation = Operation::DeleteApp { app_id: app_id.clone(), observed_version, force: false };
+    let operation = Operation::DeleteApp { app_id: app_id.clone(), observed_version, cancels: Vec::new() };
     Verdict::Act { operation, cause, changes: Vec::new() }
 }

@@ -47,16 +47,21 @@ fn update() -> Operation {
         book: book(),
         observed_version: "v".into(),
         effect,
-        force: false,
+        cancels: Vec::new(),
     }
 }
 
 fn delete() -> Operation {
-    Operation::DeleteApp { app_id: app_id(), observed_version: "v".into(), force: false }
+    Operation::DeleteApp { app_id: app_id(), observed_version: "v".into(), cancels: Vec::new() }
 }
 
 fn uninstall() -> Operation {
-    Operation::UninstallApp { app_id: app_id(), app: app(), observed_version: "v".into(), force: false }
+    Operation::UninstallApp {
+        app_id: app_id(),
+        app: app(),
+        observed_version: "v".into(),
+        cancels: Vec::new(),
+    }
 }
 
 fn adopt() -> Operation {

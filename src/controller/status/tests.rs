@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::controller::desired::{DesiredUnit, Goal};
-use crate::manifest::{DriftPolicy, OnFailure};
+use crate::manifest::{DriftPolicy, ForeignDeployments, OnFailure};
 use crate::marathon::normalize::normalize_observed;
 use crate::model::{App, AppId, Cause, Coordinate, Digest, Operation, SourceName, UnitKind};
 
@@ -35,6 +35,7 @@ impl Desk {
                 absent: false,
                 timeout,
                 on_failure: OnFailure::Hold,
+                foreign_deployments: ForeignDeployments::Wait,
             };
             (unit(name), unit_of)
         };

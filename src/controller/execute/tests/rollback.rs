@@ -151,6 +151,9 @@ async fn nothing_is_put_back_over_a_strangers_deployment() {
     assert_eq!(command(&rig), "sick");
     let (_, message) = state(&rig, &manifest("sick")).await;
     assert!(message.ends_with("deployment strangers holds the app and is not ours"), "{message}");
+    let upkeep = json!({"wait": {"timeout": "30s"}, "onFailure": "rollback", "foreignDeployments": "cancel"});
+    passes(&mut rig, &manifest_of(&[app("a", "sick")], &upkeep)).await;
+    assert_eq!(command(&rig), "good", "who is told so cancels it");
 }
 
 #[tokio::test]
