@@ -30,6 +30,7 @@ use crate::config::S3Settings;
 use crate::model::ErrorClass;
 
 pub use credentials::CredentialsError;
+use credentials::RoleKeys;
 pub(super) use diagnose::status;
 
 use transport::{Connector, Seen};
@@ -109,6 +110,18 @@ pub enum BackendError {
     /// There are no credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// No keys are configured, and the machine has no role that gives some.
+    #[error(
+        "there are no keys for {place}: none are configured, and the role of this machine gives none; name a file of \
+         keys as credentials, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )]
+    NoKeys {
+        /// Which.
+        place: Arc<Place>,
+        /// What asking for the role's keys came to.
+        #[source]
+        source: Box<CallError>,
+    },
     /// The bucket is not there.
     #[error("there is no {place}; create it or correct its name")]
     NoBucket {
@@ -219,7 +232,8 @@ impl BackendError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Unreachable { .. } | Self::Unusable { .. } => ErrorClass::Retry,
+            // A role is asked over the network, too.
+            Self::Unreachable { .. } | Self::Unusable { .. } | Self::NoKeys { .. } => ErrorClass::Retry,
             Self::NoBucket { .. }
             | Self::WrongCredentials { .. }
             | Self::Denied { .. }
@@ -246,6 +260,7 @@ impl BackendError {
             Self::Ca { .. } => "CaUnreadable",
             Self::Setup(_) => "Setup",
             Self::Credentials(error) => error.label(),
+            Self::NoKeys { .. } => "NoKeys",
             Self::NoBucket { .. } => "NoBucket",
             Self::WrongCredentials { .. } => "WrongCredentials",
             Self::Denied { .. } => "Denied",
@@ -296,9 +311,15 @@ impl Bucket {
         let build = |connector, retries, credentials: Option<AwsCredentialProvider>| {
             build(settings, endpoint.as_deref(), connector, retries, credentials)
         };
-        let data = build(data, DATA_RETRIES, credentials::provider(&settings.credentials)?)?;
         // Both clients use one source of credentials, so that a role is asked once.
-        let control = build(control, 0, Some(Arc::clone(data.credentials())))?;
+        let keys = if let Some(keys) = credentials::provider(&settings.credentials)? {
+            keys
+        } else {
+            let asking = build(data.clone(), DATA_RETRIES, None)?;
+            Arc::new(RoleKeys(Arc::clone(asking.credentials())))
+        };
+        let data = build(data, DATA_RETRIES, Some(Arc::clone(&keys)))?;
+        let control = build(control, 0, Some(keys))?;
         let (control, data) = (below(control, &path), below(data, &path));
         Ok(Self { control, data, place, waits, seen })
     }

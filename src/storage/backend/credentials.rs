@@ -116,6 +116,26 @@ pub(super) fn provider(
     }))))
 }
 
+/// The keys of the machine's role, for which the client's own provider asks.
+#[derive(Debug)]
+pub(super) struct RoleKeys(pub(super) AwsCredentialProvider);
+
+/// The machine's role gave no keys; as the source of a failed call, this tells a machine without a role from a bucket
+/// that refuses us or does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the machine's role gives no keys")]
+pub(super) struct NoRole(#[source] object_store::Error);
+
+#[async_trait]
+impl CredentialProvider for RoleKeys {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let keys = self.0.get_credential().await;
+        keys.map_err(|source| object_store::Error::Generic { store: "S3", source: NoRole(source).into() })
+    }
+}
+
 /// What makes a file another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity(u64, u64, u64, i64, i64);

@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use object_store::Error;
 use object_store::path::Path;
 
+use super::credentials::NoRole;
 use super::{BackendError, Bucket, Place};
 use crate::clock::Clock;
 use crate::storage::calls::{CallError, Calls, causes};
@@ -122,8 +123,11 @@ impl BackendError {
         let unreachable = matches!(source, CallError::Late { .. }) || says_unreachable(&source);
         let denied = status == Some(403)
             || matches!(&source, CallError::Failed { source: Error::PermissionDenied { .. }, .. });
+        let keyless = causes(&source).any(|cause| cause.is::<NoRole>());
         let source = Box::new(source);
-        if says(&["NoSuchBucket"]) || status == Some(404) {
+        if keyless {
+            Self::NoKeys { place, source }
+        } else if says(&["NoSuchBucket"]) || status == Some(404) {
             Self::NoBucket { place, source }
         } else if says(&["RequestTimeTooSkewed"]) {
             Self::ClockSkew { place, source }

@@ -87,6 +87,35 @@ async fn each_refusal_of_a_server_is_told_from_the_others() {
     }
 }
 
+/// A machine without a role.
+#[derive(Debug)]
+struct NoMetadata;
+
+#[async_trait::async_trait]
+impl object_store::CredentialProvider for NoMetadata {
+    type Credential = object_store::aws::AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<Self::Credential>> {
+        // As a proxy in the way answers; it says nothing about the bucket.
+        let source = "Server returned non-2xx status code: 403 Forbidden".into();
+        Err(object_store::Error::Generic { store: "S3", source })
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_keys_and_role_is_told_from_a_refusal() {
+    let endpoint = server(answer("200 OK", "")).await;
+    let mut bucket = Bucket::new(&settings(&endpoint), Waits::default()).unwrap();
+    let limits = transport::Limits { connect: Duration::from_secs(1), silence: None, whole: None };
+    let connector =
+        Connector::new(&transport::roots(None).unwrap(), true, &limits, Arc::clone(&bucket.seen)).unwrap();
+    let keys: AwsCredentialProvider = Arc::new(RoleKeys(Arc::new(NoMetadata)));
+    bucket.data = Arc::new(build(&settings(&endpoint), Some(&endpoint), connector, 0, Some(keys)).unwrap());
+    bucket.control = Arc::clone(&bucket.data);
+    let error = bucket.inspect(&Clock::system()).await.unwrap_err();
+    assert_eq!(error.label(), "NoKeys", "{error:?}");
+}
+
 #[tokio::test]
 async fn nobody_there_is_unreachable() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
