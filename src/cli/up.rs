@@ -147,7 +147,8 @@ async fn start(settings: &UpSettings) -> Result<Running, Box<dyn std::error::Err
         dir: settings.dir.join("marathon"),
         listen: settings.marathon_listen,
         profile: Profile::default(),
-        role: "*".to_owned(),
+        // As DC/OS starts its Marathon; apps of the role `*` may not have persistent volumes.
+        role: "slave_public".to_owned(),
         default_network: None,
         new_groups_enforce: false,
         // Not the program's path: the file may be replaced by a newer build while this one runs.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use super::definition;
 use super::group::{GroupId, GroupRecord};
 use crate::marathon::normalize::FieldError;
 use crate::model::{App, AppId};
@@ -167,6 +168,11 @@ impl Rules {
             if !self.roles.contains(&role) {
                 let roles: Vec<_> = self.roles.iter().map(String::as_str).collect();
                 fault("/role", format!("got {role}, expected one of: [{}]", roles.join(", ")));
+            }
+            if role == UNRESERVED && definition::is_resident(app) {
+                let own = "Resident apps cannot have the role *; give it the name of its top-level group, or Marathon a \
+                           role (the local Marathon: with --role)";
+                fault("/role", own.to_owned());
             }
             let accepted = app.get("acceptedResourceRoles").and_then(Value::as_array);
             let mut accepted = accepted.into_iter().flatten().filter_map(Value::as_str);

@@ -219,7 +219,7 @@ mod tests {
         let installation = Installation {
             profile: Profile::V1_11,
             secrets: false,
-            role: "*".to_owned(),
+            role: "dev".to_owned(),
             network: None,
             new_groups_enforce: false,
         };

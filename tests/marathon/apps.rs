@@ -427,6 +427,7 @@ impl Parts {
         }
         if self.is_resident() {
             // The default role may not reserve anything; see the table of AppsResourceTest.
+            app.insert("role".into(), "law".into());
             app.remove("acceptedResourceRoles");
             app.remove("unreachableStrategy");
             let over = app.get("upgradeStrategy").is_some_and(|s| s["maximumOverCapacity"] != 0);

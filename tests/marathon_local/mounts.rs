@@ -17,7 +17,7 @@ async fn volumes_outlive_tasks_and_secrets_are_read() {
     let local = Local::with_secrets(dir).await;
     let app = local
         .run(json!({
-            "id": "/data", "cmd": "echo x >> disk/log; cat etc/key > seen; echo \" $PASSWORD\" >> seen; exec sleep 1000",
+            "id": "/data/log", "role": "data", "cmd": "echo x >> disk/log; cat etc/key > seen; echo \" $PASSWORD\" >> seen; exec sleep 1000",
             "secrets": {"k": {"source": "db"}}, "env": {"PASSWORD": {"secret": "k"}},
             "container": {"type": "MESOS", "volumes": [
                 {"containerPath": "disk", "mode": "RW", "persistent": {"size": 1}},
@@ -28,8 +28,8 @@ async fn volumes_outlive_tasks_and_secrets_are_read() {
     assert_eq!(app["env"]["PASSWORD"], json!({"secret": "k"}), "the API never shows what is in it");
     assert_eq!(local.file(&app["tasks"][0], "seen").await, "s3cret s3cret\n");
     assert_eq!(local.file(&app["tasks"][0], "disk/log").await, "x\n");
-    local.expect(200, "POST", "/v2/apps/data/restart", &json!(null)).await;
-    let again = local.deployed("/data").await;
+    local.expect(200, "POST", "/v2/apps/data/log/restart", &json!(null)).await;
+    let again = local.deployed("/data/log").await;
     assert_ne!(again["tasks"][0]["id"], app["tasks"][0]["id"]);
     local.file(&again["tasks"][0], "seen").await;
     assert_eq!(
@@ -37,9 +37,9 @@ async fn volumes_outlive_tasks_and_secrets_are_read() {
         "x\nx\n",
         "the new task finds the old one's volume"
     );
-    let refused = local.expect(422, "PUT", "/v2/apps/data", &json!({"mem": 64})).await;
+    let refused = local.expect(422, "PUT", "/v2/apps/data/log", &json!({"mem": 64})).await;
     assert_eq!(refused["details"][0]["path"], "/mem");
-    local.expect(200, "DELETE", "/v2/apps/data", &json!(null)).await;
+    local.expect(200, "DELETE", "/v2/apps/data/log", &json!(null)).await;
     local.calm().await;
     let volumes = local.dir.path().join("marathon/volumes");
     assert_eq!(std::fs::read_dir(volumes).unwrap().count(), 0, "volumes go with their app");

@@ -78,7 +78,7 @@ async fn everything_that_marathon_takes_runs() {
     for app in [
         json!({"id": "/image", "container": {"type": "DOCKER", "docker": {"image": "busybox", "network": "BRIDGE",
             "portMappings": [{"containerPort": 80}]}}}),
-        json!({"id": "/resident", "cmd": "sleep 1", "container": {"type": "MESOS", "volumes":
+        json!({"id": "/own/resident", "cmd": "sleep 1", "role": "own", "container": {"type": "MESOS", "volumes":
             [{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]}}),
         json!({"id": "/sdk", "cmd": "sleep 1", "user": "nobody", "labels": {"DCOS_COMMONS_API_VERSION": "v1",
             "DCOS_PACKAGE_FRAMEWORK_NAME": "sdk", "MARATHON_SINGLE_INSTANCE_APP": "true"},
