@@ -12,6 +12,7 @@
 //! Not filled: `role`, which only the server knows; port numbers given as 0; the name of the default network.
 //! `residency` is left out: it has no effect, and a persistent volume implies it.
 
+mod expression;
 mod fill;
 mod migrate;
 mod near;

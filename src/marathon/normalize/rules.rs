@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::fill::is_single_instance;
-use super::{FieldError, has_volume};
+use super::{FieldError, expression, has_volume};
 use crate::model::AppId;
 
 type Object = Map<String, Value>;
@@ -336,21 +336,33 @@ fn checks(app: &Object, errors: &mut Vec<FieldError>) {
 
 const OPERATORS: &[&str] = &["UNIQUE", "CLUSTER", "GROUP_BY", "LIKE", "UNLIKE", "MAX_PER", "IS"];
 
+/// Whether the text of an attribute of Mesos may hold it.
+fn is_attribute(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_/.-".contains(&byte)
+}
+
 fn constraints(app: &Object, errors: &mut Vec<FieldError>) {
     for (i, constraint) in list(app, "constraints") {
         let parts: Vec<_> = constraint.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let whole = |value: &str| value.parse::<i32>().is_ok();
         let message = match parts[..] {
-            ["", ..] => "needs a field name first",
+            ["", ..] => "needs a field name first".into(),
             [_, operator] | [_, operator, _] if !OPERATORS.contains(&operator) => {
-                "the operator must be one of UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS"
+                "the operator must be one of UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS".into()
             }
-            [_, "UNIQUE", _] => "UNIQUE takes no value",
-            [_, "LIKE" | "UNLIKE"] => "LIKE and UNLIKE need a regular expression",
-            [_, "MAX_PER"] => "MAX_PER needs a whole number",
-            [_, "MAX_PER" | "GROUP_BY", value] if !whole(value) => "the value must be a whole number",
+            [_, "UNIQUE", _] => "UNIQUE takes no value".into(),
+            [_, "LIKE" | "UNLIKE"] => "LIKE and UNLIKE need a regular expression".into(),
+            [_, "LIKE" | "UNLIKE", value] => match expression::fault(value) {
+                Some(fault) => format!("{value:?} is not a valid regular expression: {fault}"),
+                None => continue,
+            },
+            [_, "MAX_PER"] => "MAX_PER needs a whole number".into(),
+            [_, "MAX_PER" | "GROUP_BY", value] if !whole(value) => "the value must be a whole number".into(),
+            [_, "IS", value] if !value.bytes().all(is_attribute) => {
+                "IS compares with a text of letters, digits, _ / . and -, or with a number".into()
+            }
             [_, _] | [_, _, _] => continue,
-            _ => "must be [field, operator] or [field, operator, value]",
+            _ => "must be [field, operator] or [field, operator, value]".to_owned(),
         };
         errors.push(FieldError::new(format!("/constraints/{i}"), message));
     }
