@@ -189,9 +189,14 @@ async fn a_group_may_enforce_its_role() {
     let app = |role: &str| json!({"cmd": "sleep 1000", "role": role});
     let refused = local.expect(422, "PUT", "/v2/apps/dev/b", &app("*")).await;
     assert_eq!(refused["details"][0]["path"], "/role");
-    let both = json!({"enforceRole": false, "apps": []});
-    let refused = local.expect(422, "PUT", "/v2/groups/dev", &both).await;
-    assert_eq!(refused["details"][0]["path"], "/enforceRole");
+    // Who says nothing of it asks for what new groups have.
+    for both in [json!({"id": "/dev", "enforceRole": false, "apps": []}), json!({"id": "/dev", "apps": []})] {
+        let refused = local.expect(422, "PUT", "/v2/groups/dev", &both).await;
+        assert_eq!(refused["details"][0]["path"], "/enforceRole");
+    }
+    local.expect(200, "PUT", "/v2/groups/dev", &json!({"dependencies": []})).await;
+    assert_eq!(local.get("/v2/groups/dev").await.body["enforceRole"], false);
+    local.expect(200, "PUT", "/v2/groups/dev", &json!({"enforceRole": true})).await;
     let patched = local.send("PATCH", "/v2/groups/dev", r#"{"enforceRole": false}"#).await;
     assert_eq!((patched.status, patched.body), (200, Value::Null));
     local.expect(201, "PUT", "/v2/apps/dev/b", &app("*")).await;

@@ -143,8 +143,7 @@ impl Engine {
             return Err(Refusal::Invalid(vec![FieldError { path: String::new(), message }]));
         }
         let Some(record) = self.state.groups.get(id) else { return Err(Refusal::NoGroup(id.to_string())) };
-        let unsaid = self.context.installation.new_groups_enforce;
-        let record = GroupRecord { enforce_role: enforce_role.unwrap_or(unsaid), ..record.clone() };
+        let record = GroupRecord { enforce_role: self.will_enforce(enforce_role), ..record.clone() };
         let groups = BTreeMap::from([(id.clone(), Some(record))]);
         self.change(Update { groups, ..Update::default() }, false)?;
         Ok(Answer { status: 200, ..Answer::default() })
@@ -175,7 +174,14 @@ impl Engine {
         if builder.faults.is_empty() { Ok(builder.update) } else { Err(Refusal::Invalid(builder.faults)) }
     }
 
-    /// `enforceRole` belongs to top-level groups, and may not change together with apps.
+    /// Whether a top-level group enforces its role after a change that says so, or says nothing: then it does as a new
+    /// group would (`api/v2/GroupNormalization.scala`).
+    fn will_enforce(&self, said: Option<bool>) -> bool {
+        said.unwrap_or(self.context.installation.new_groups_enforce)
+    }
+
+    /// `enforceRole` belongs to top-level groups, and may not change together with apps; the group of the path is looked
+    /// at only where the body names it (`state/Group.scala`).
     fn check_enforcement(
         &self,
         id: &GroupId,
@@ -190,8 +196,8 @@ impl Engine {
         if !id.is_top_level() && body.enforce_role == Some(true) {
             fault(format!("enforceRole can only be set for top-level groups, and {id} is not top-level"));
         }
-        let old = self.state.groups.get(id).filter(|_| id.is_top_level());
-        if modifies && old.is_some_and(|old| body.enforce_role.is_some_and(|new| new != old.enforce_role)) {
+        let old = self.state.groups.get(id).filter(|_| id.is_top_level() && body.id.is_some());
+        if modifies && old.is_some_and(|old| self.will_enforce(body.enforce_role) != old.enforce_role) {
             fault(
                 "enforceRole cannot be modified in a request that adds, removes or modifies services; please make \
                  these changes in separate requests."
@@ -276,7 +282,7 @@ impl Builder<'_> {
         if id.is_top_level() {
             let new = || self.engine.context.installation.new_group(id);
             let old = self.engine.state.groups.get(id).cloned().unwrap_or_else(new);
-            return Some(GroupRecord { enforce_role: body.enforce_role.unwrap_or(old.enforce_role), ..old });
+            return Some(GroupRecord { enforce_role: self.engine.will_enforce(body.enforce_role), ..old });
         }
         let top = GroupId::ancestors_of(id.as_str()).find(GroupId::is_top_level)?;
         self.engine.state.groups.get(&top).cloned()
