@@ -218,3 +218,40 @@ async fn a_broken_state_is_reported_and_left_alone() {
     assert!(error.to_string().contains("state.json"), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"format\":1,");
 }
+
+/// A state as this program wrote it before it knew groups and what each change replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_the_first_format_is_taken_over() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let version = "2026-01-01T00:00:00.000Z";
+    let app = json!({
+        "id": "/g/a", "cmd": "exec sleep 1000", "instances": 1, "cpus": 0.1, "mem": 32, "role": "*",
+        "version": version, "versionInfo": {"lastScalingAt": version, "lastConfigChangeAt": version},
+    });
+    let steps = json!([
+        {"actions": [{"action": "StartApplication", "app": "/g/a"}]},
+        {"actions": [{"action": "ScaleApplication", "app": "/g/a"}]},
+    ]);
+    let deployment = json!({
+        "id": "d0000000-0000-0000-0000-000000000000", "version": version, "steps": steps, "current": 1,
+        "originals": {"/g/a": null},
+    });
+    let state = json!({
+        "frameworkId": "11111111-1111-1111-1111-111111111111-0000", "lastVersion": version,
+        "apps": {"/g/a": {"app": app, "earlier": [], "lastFailure": null}}, "deployments": [deployment],
+    });
+    let folder = dir.path().join("marathon");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("state.json"), json!({"format": 1, "state": state}).to_string()).unwrap();
+    let local = Local::start_in(dir).await;
+    let app = local.deployed("/g/a").await;
+    assert_eq!((&app["version"], &app["tasksRunning"]), (&json!(version), &json!(1)));
+    local.calm().await;
+    assert_eq!(local.get("/v2/groups/g").await.body["id"], "/g");
+    local.expect(200, "PUT", "/v2/apps/g/a", &json!({"instances": 2})).await;
+    local.deployed("/g/a").await;
+    let dir = local.stop().await;
+    let written: Value =
+        serde_json::from_slice(&std::fs::read(dir.path().join("marathon/state.json")).unwrap()).unwrap();
+    assert_eq!(written["format"], 2);
+}
