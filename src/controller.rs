@@ -290,7 +290,10 @@ impl Controller {
             Some(accepted) => book.merge(&accepted.desired, &plan, &outcomes, self.clock.wall()),
             None => Vec::new(),
         };
-        let moving = book.units().iter().any(|unit| unit.condition("Reconciling").is_some());
+        // What was put back in the place of what failed is under way, too, though its unit is stalled.
+        let moving = book.units().iter().any(|unit| unit.condition("Reconciling").is_some())
+            || outcomes.iter().any(|outcome| outcome.result == OutcomeResult::Done)
+            || look.followups.values().any(|followup| followup.verdict.is_under_way());
         self.measure(&plan, &outcomes, book, self.clock.boot().saturating_sub(begun));
         self.publish_view(look, &plan, book, &changed, &outcomes);
         match (moving, changed.is_empty()) {

@@ -2,7 +2,8 @@
 //!
 //! Pure. One verdict per app (see [`crate::marathon::follow`]); what is done about it is decided by the planner. Some
 //! verdicts need two looks in a row, so the verdicts of the look before go in. After a start there are none, and the
-//! next look decides. A change of an SDK service has not ended before its scheduler says so, where that can be asked.
+//! next look decides. A change of an SDK service has not ended before its scheduler says so; whoever cannot be asked in time
+//! does not hold it up for ever.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,18 +47,22 @@ pub fn follow_up(
     judged.collect()
 }
 
-/// The verdict on a service whose scheduler runs as it should and says that its plan is not done.
+/// The verdict on a service whose scheduler runs as it should and does not say that its plan is done.
 fn with_scheduler(followup: Followup, plan: Option<&SchedulerPlan>, change: &Followed<'_>) -> Followup {
-    let (
-        Verdict::Ended(Ending::Done),
-        Some(SchedulerPlan::InProgress(progress) | SchedulerPlan::Failed(progress)),
-    ) = (followup.verdict, plan)
-    else {
-        return followup;
+    let (Verdict::Ended(Ending::Done), Some(plan)) = (followup.verdict, plan) else { return followup };
+    let (reason, is_known) = match plan {
+        SchedulerPlan::Complete => return followup,
+        SchedulerPlan::InProgress(progress) | SchedulerPlan::Failed(progress) => (progress.to_string(), true),
+        SchedulerPlan::NotThere => ("Admin Router knows no plan of it yet".to_owned(), false),
+        SchedulerPlan::Unreadable(why) => (format!("its plan cannot be read: {why}"), false),
     };
-    let reason = format!("its scheduler runs, and {progress}");
+    let reason = format!("its scheduler runs, and {reason}");
     if change.age <= change.deadline {
         return Followup { verdict: Verdict::UnderWay { seems: None }, reason };
+    }
+    if !is_known {
+        // Nobody says that it failed, and Marathon says that it runs.
+        return followup;
     }
     let seconds = change.deadline.as_secs();
     Followup { verdict: Verdict::Stuck, reason: format!("not done within {seconds} s: {reason}") }

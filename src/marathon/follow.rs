@@ -101,6 +101,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether its end is to come.
+    #[must_use]
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::UnderWay { .. })
+    }
+
     /// Whether the change failed by itself; what somebody else did is no failure of the change.
     #[must_use]
     pub fn is_failure(self) -> bool {

@@ -1,7 +1,10 @@
 //! Services of the DC/OS SDK: what their removal takes, what holds it back, and when they are ready.
 
+use dcos_registry::controller::followup::Followups;
+use dcos_registry::controller::plan::plan;
 use dcos_registry::controller::report;
 use dcos_registry::controller::stage::Accepted;
+use dcos_registry::marathon::follow::{Followup, Verdict};
 use dcos_registry::marathon::sdk::{UNINSTALL_LABEL, UNINSTALL_VARIABLE};
 use dcos_registry::model::{
     BlockedReason, Completeness, Operation, Plan, PlanElement, PlanProgress, SchedulerPlan, UnitState,
@@ -252,6 +255,14 @@ fn a_scheduler_is_ready_when_its_plan_is_complete_or_cannot_be_read() {
         world.observation.scheduler_plans = plan.clone().map(|plan| (app_id(ID), plan)).into_iter().collect();
         assert!(matches!(state(&world), UnitState::Ready { .. }), "{plan:?}");
     }
+    // While its last change is under way nobody calls it ready before its scheduler does.
+    says(&mut world, SchedulerPlan::NotThere);
+    let verdict = Verdict::UnderWay { seems: None };
+    let change = Followup { verdict, reason: "Admin Router knows no plan of it yet".to_owned() };
+    let under_way = Followups::from([(app_id(ID), change)]);
+    let (desired, inventory) = (both().desired, &world.inventory);
+    let plan = plan(&desired, &world.observation, inventory, &under_way, &world.settings);
+    assert_eq!(waits(&plan), (WaitingReason::NotHealthy, "Admin Router knows no plan of it yet"));
     let failed = PlanProgress { errors: vec!["no such disk".to_owned()], ..progress() };
     for (plan, word) in [
         (SchedulerPlan::InProgress(progress()), "step r7 is PENDING"),

@@ -146,9 +146,14 @@ fn a_service_is_done_when_its_scheduler_says_so() {
 
     desk.observed.scheduler_plans.insert(id(), SchedulerPlan::Failed(progress));
     assert_eq!(desk.verdict(), Some(Verdict::Stuck));
-    // Whoever cannot be asked says nothing; then Marathon's word counts.
-    for plan in [SchedulerPlan::Complete, SchedulerPlan::NotThere, SchedulerPlan::Unreadable("away".into())] {
+    desk.observed.scheduler_plans.insert(id(), SchedulerPlan::Complete);
+    assert_eq!(desk.verdict(), Some(Verdict::Ended(Ending::Done)));
+    // Whoever cannot be asked is asked again while there is time; then Marathon's word counts.
+    for plan in [SchedulerPlan::NotThere, SchedulerPlan::Unreadable("away".into())] {
         desk.observed.scheduler_plans.insert(id(), plan);
+        desk.age = 60;
+        assert_eq!(desk.verdict(), Some(Verdict::UnderWay { seems: None }));
+        desk.age = 61;
         assert_eq!(desk.verdict(), Some(Verdict::Ended(Ending::Done)));
     }
 }

@@ -92,16 +92,23 @@ impl Planner<'_> {
         Some(Err(Held::Blocked(BlockedReason::Uninstalling, message)))
     }
 
-    /// The verdict on an app that Marathon calls healthy. Where it is a scheduler and its plan could be read, the plan
-    /// has the last word.
+    /// The verdict on an app that Marathon calls healthy. Where it is a scheduler its plan has the last word; where that
+    /// cannot be read, only what is not under way is ready.
     pub(super) fn healthy(&self, seen: &App, message: String) -> Verdict {
-        let plan = seen.id().and_then(|id| self.observed.scheduler_plans.get(&AppId::absolute(id).ok()?));
-        match plan {
-            Some(SchedulerPlan::InProgress(progress) | SchedulerPlan::Failed(progress)) => {
-                let message = format!("its scheduler runs, and {progress}");
-                Verdict::Held(Held::Waiting(WaitingReason::NotHealthy, message))
+        let id = seen.id().and_then(|id| AppId::absolute(id).ok());
+        let why = id.and_then(|id| match self.observed.scheduler_plans.get(&id)? {
+            SchedulerPlan::Complete => None,
+            SchedulerPlan::InProgress(progress) | SchedulerPlan::Failed(progress) => {
+                Some(format!("its scheduler runs, and {progress}"))
             }
-            _ => Verdict::Settled(UnitState::Ready { message }),
+            SchedulerPlan::NotThere | SchedulerPlan::Unreadable(_) => {
+                let change = self.followups.get(&id).filter(|change| change.verdict.is_under_way());
+                change.map(|change| change.reason.clone())
+            }
+        });
+        match why {
+            Some(why) => Verdict::Held(Held::Waiting(WaitingReason::NotHealthy, why)),
+            None => Verdict::Settled(UnitState::Ready { message }),
         }
     }
 }

@@ -34,28 +34,33 @@ const ALL_LIMIT: Duration = Duration::from_secs(10);
 /// How many plans are read at once.
 const AT_ONCE: usize = 8;
 
-/// How long a plan that could not be read is not asked for again, unless something waits for it.
+/// How long a plan that could not be read is not asked for again, unless its service uninstalls.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
+
+/// The same where Admin Router answered that there is none: it learns of a new service within seconds.
+const NOT_THERE_PAUSE: Duration = Duration::from_secs(10);
 
 /// How many services are remembered; beyond that they are asked anew.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// Which plans need not be read, by the app.
+/// Plans that need not be read again, by the app.
 #[derive(Default)]
 pub(super) struct Plans(Mutex<BTreeMap<AppId, Told>>);
 
 struct Told {
     /// The app's version at that time.
     version: String,
+    plan: SchedulerPlan,
     /// When it may be asked for again, on the boot clock; none: not before the version changes.
     again_at: Option<Duration>,
 }
 
 impl Plans {
-    fn is_settled(&self, id: &AppId, version: &str, now: Duration) -> bool {
+    /// What was answered, where it still counts.
+    fn settled(&self, id: &AppId, version: &str, now: Duration) -> Option<SchedulerPlan> {
         let plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = plans.get(id).filter(|told| told.version == version);
-        told.is_some_and(|told| told.again_at.is_none_or(|at| now < at))
+        let told = plans.get(id).filter(|told| told.version == version)?;
+        told.again_at.is_none_or(|at| now < at).then(|| told.plan.clone())
     }
 
     fn remember(&self, id: &AppId, version: &str, plan: &SchedulerPlan, now: Duration) {
@@ -65,13 +70,14 @@ impl Plans {
         }
         let again_at = match plan {
             SchedulerPlan::Complete => None,
-            SchedulerPlan::NotThere | SchedulerPlan::Unreadable(_) => Some(now + UNREADABLE_PAUSE),
+            SchedulerPlan::NotThere => Some(now + NOT_THERE_PAUSE),
+            SchedulerPlan::Unreadable(_) => Some(now + UNREADABLE_PAUSE),
             SchedulerPlan::InProgress(_) | SchedulerPlan::Failed(_) => {
                 plans.remove(id);
                 return;
             }
         };
-        plans.insert(id.clone(), Told { version: version.to_owned(), again_at });
+        plans.insert(id.clone(), Told { version: version.to_owned(), plan: plan.clone(), again_at });
     }
 }
 
@@ -115,8 +121,8 @@ impl Client {
         }
     }
 
-    /// The plans of those of the apps that are schedulers and whose plan can say something new: of those that uninstall,
-    /// and of those that were not seen complete at their version. What is not answered in time is left out.
+    /// The plans of those of the apps that are schedulers. Asked for are those that can say something new: of services that
+    /// uninstall, and of those that were not seen complete at their version. None at all where nobody can be asked.
     pub async fn sdk_plans<'a>(
         &self,
         apps: impl Iterator<Item = (&'a AppId, &'a App)>,
@@ -126,10 +132,16 @@ impl Client {
         }
         let services = apps.filter_map(|(id, app)| Some((id, app, SdkService::of(app)?)));
         let now = self.clock.boot();
-        let is_due = |(id, app, service): &(&AppId, &App, SdkService<'_>)| {
-            service.is_uninstalling() || !self.plans.is_settled(id, app.version(), now)
-        };
-        let mut due: Vec<_> = services.filter(is_due).collect();
+        let (mut plans, mut due) = (BTreeMap::new(), Vec::new());
+        for (id, app, service) in services {
+            let settled = self.plans.settled(id, app.version(), now).filter(|_| !service.is_uninstalling());
+            if settled.is_none() {
+                due.push((id, app, service));
+            }
+            // What is due and not answered in time stays so.
+            let late = || SchedulerPlan::Unreadable("there was no time left to ask for it".to_owned());
+            plans.insert(id.clone(), settled.unwrap_or_else(late));
+        }
         // Something waits for those, and the time may be too short for all.
         due.sort_by_key(|(.., service)| !service.is_uninstalling());
         let reads: Vec<_> = due
@@ -141,7 +153,11 @@ impl Client {
             })
             .collect();
         let limit = Box::pin(self.clock.sleep(ALL_LIMIT));
-        futures::stream::iter(reads).buffer_unordered(AT_ONCE).take_until(limit).collect().await
+        let mut answers = futures::stream::iter(reads).buffer_unordered(AT_ONCE).take_until(limit);
+        while let Some((id, plan)) = answers.next().await {
+            plans.insert(id, plan);
+        }
+        plans
     }
 
     /// Asks with whoever we are, once more where that is not accepted any longer. Any status is an answer, redirects

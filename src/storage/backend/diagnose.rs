@@ -123,7 +123,7 @@ impl BackendError {
         let unreachable = matches!(source, CallError::Late { .. }) || says_unreachable(&source);
         let denied = status == Some(403)
             || matches!(&source, CallError::Failed { source: Error::PermissionDenied { .. }, .. });
-        let keyless = causes(&source).any(|cause| cause.is::<NoRole>());
+        let keyless = causes(&source).any(|cause| cause.downcast_ref::<NoRole>().is_some());
         let source = Box::new(source);
         if keyless {
             Self::NoKeys { place, source }

@@ -88,8 +88,15 @@ async fn a_plan_is_asked_for_as_whoever_we_are() {
 
 #[tokio::test]
 async fn a_service_at_rest_costs_no_call() {
-    let script =
-        [(202, PENDING), (200, COMPLETE), (404, ""), (200, COMPLETE), (200, COMPLETE), (200, COMPLETE)];
+    let script = [
+        (202, PENDING),
+        (200, COMPLETE),
+        (404, ""),
+        (503, ""),
+        (200, COMPLETE),
+        (200, COMPLETE),
+        (200, COMPLETE),
+    ];
     let script = script.iter().fold(Script::default(), |script, (status, body)| script.answer(*status, body));
     let clock = Clock::fixed(1_000_000);
     let parts = (clock.clone(), Entropy::seeded(1));
@@ -106,11 +113,16 @@ async fn a_service_at_rest_costs_no_call() {
     assert!(matches!(asked(&first).await, (1, Some(SchedulerPlan::InProgress(_)))));
     assert_eq!(asked(&first).await, (1, Some(SchedulerPlan::Complete)));
     clock.advance(Duration::from_secs(100_000));
-    assert_eq!(asked(&first).await, (0, None));
+    assert_eq!(asked(&first).await, (0, Some(SchedulerPlan::Complete)));
     // Another version may have something to deploy. What cannot be read is not asked for all the time.
     assert_eq!(asked(&second).await, (1, Some(SchedulerPlan::NotThere)));
-    assert_eq!(asked(&second).await, (0, None));
-    clock.advance(Duration::from_secs(61));
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(asked(&second).await, (0, Some(SchedulerPlan::NotThere)));
+    clock.advance(Duration::from_secs(2));
+    assert!(matches!(asked(&second).await, (1, Some(SchedulerPlan::Unreadable(_)))));
+    clock.advance(Duration::from_secs(59));
+    assert!(matches!(asked(&second).await, (0, Some(SchedulerPlan::Unreadable(_)))));
+    clock.advance(Duration::from_secs(2));
     assert_eq!(asked(&second).await, (1, Some(SchedulerPlan::Complete)));
     // What uninstalls is waited for.
     let leaving = service("2", &json!({UNINSTALL_VARIABLE: "true"}));
