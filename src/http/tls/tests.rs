@@ -1,4 +1,4 @@
-//! Certificates that `openssl` makes for the test: none lies in the repository, none expires.
+//! Certificates that are made for each test: none lies in the repository, none expires.
 
 use super::*;
 
@@ -9,30 +9,21 @@ pub(in crate::http) struct Made {
     pub key: PathBuf,
 }
 
-/// None where there is no `openssl`; the test is skipped then.
-pub(in crate::http) fn made() -> Option<Made> {
+pub(in crate::http) fn made() -> Made {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    make(&certificate, &key).then_some(Made { folder, certificate, key })
+    make(&certificate, &key);
+    Made { folder, certificate, key }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a tool that the test needs")]
-fn make(certificate: &Path, key: &Path) -> bool {
-    let mut command = std::process::Command::new("openssl");
-    command.args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '));
-    command.args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]);
-    command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-    command.arg("-out").arg(certificate).arg("-keyout").arg(key);
-    match command.output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            true
-        }
-        Err(error) => {
-            eprintln!("skipped: openssl cannot be run: {error}");
-            false
-        }
-    }
+fn make(certificate: &Path, key: &Path) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let pem = |of: &str, der: &[u8]| {
+        let body = data_encoding::BASE64.encode(der);
+        format!("-----BEGIN {of}-----\n{body}\n-----END {of}-----\n")
+    };
+    std::fs::write(certificate, pem("CERTIFICATE", made.cert.der())).unwrap();
+    std::fs::write(key, pem("PRIVATE KEY", &made.signing_key.serialize_der())).unwrap();
 }
 
 fn error(certificate: &Path, key: &Path) -> TlsError {
@@ -41,7 +32,7 @@ fn error(certificate: &Path, key: &Path) -> TlsError {
 
 #[test]
 fn what_is_wrong_is_said_with_the_file() {
-    let Some(made) = made() else { return };
+    let made = made();
     let Made { folder, certificate, key } = &made;
     let file = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).unwrap();
@@ -58,7 +49,7 @@ fn what_is_wrong_is_said_with_the_file() {
     let large = folder.path().join("large.pem");
     std::fs::File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
     let (other_certificate, other_key) = (folder.path().join("oc.pem"), folder.path().join("ok.pem"));
-    assert!(make(&other_certificate, &other_key));
+    make(&other_certificate, &other_key);
     for (certificate, key, label, named) in [
         (&absent, key, "TlsFileUnreadable", "absent.pem"),
         (certificate, &absent, "TlsFileUnreadable", "absent.pem"),
@@ -81,7 +72,7 @@ fn what_is_wrong_is_said_with_the_file() {
 
 #[tokio::test]
 async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
-    let Some(made) = made() else { return };
+    let made = made();
     let clock = Clock::fixed(0);
     let tls = Arc::new(Tls::load(&made.certificate, &made.key, &clock).unwrap());
     let first = Arc::clone(&tls.current().config);
@@ -95,7 +86,7 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     std::fs::write(&made.certificate, "broken").unwrap();
     clock.advance(LOOK);
     assert!(Arc::ptr_eq(&first, &look(&clock).await), "the last one stays");
-    assert!(make(&made.certificate, &made.key));
+    make(&made.certificate, &made.key);
     assert!(Arc::ptr_eq(&first, &look(&clock).await), "not that often");
     clock.advance(LOOK);
     assert!(!Arc::ptr_eq(&first, &look(&clock).await), "the new one is there");
