@@ -202,12 +202,11 @@ impl Engine {
     }
 
     fn take(&mut self, call: Call, answers: &mut Answers) {
-        let answer = if self.stopping && call.request.changes() {
-            Err(Refusal::Unavailable)
-        } else {
-            self.handle(call.request)
-        };
-        answers.0.push((call.reply, answer));
+        let changes = call.request.changes();
+        let answer =
+            if self.stopping && changes { Err(Refusal::Unavailable) } else { self.handle(call.request) };
+        let to_be_stored = changes && self.unsaved == Unsaved::Change;
+        answers.0.push((call.reply, answer, to_be_stored));
     }
 
     /// Looks at all touched apps, and at those that a finished step of a deployment touches, until all is calm.
@@ -296,7 +295,7 @@ impl Engine {
                     self.announce_step(deployment);
                 } else {
                     tracing::debug!(deployment = deployment.id, "deployment done");
-                    self.announce_success(deployment);
+                    self.announce_success(&deployment.id, &deployment.version, &deployment.steps);
                     let done = self.state.deployments.remove(position);
                     self.hidden.remove(&done.id);
                 }
@@ -354,9 +353,9 @@ impl Engine {
             Unsaved::Nothing => Ok(()),
             Unsaved::Progress { .. } | Unsaved::Change => self.save_now().await,
         };
-        for (reply, answer) in answers.0.drain(..) {
+        for (reply, answer, to_be_stored) in answers.0.drain(..) {
             let answer = answer.and_then(|answer| match &saved {
-                Err(error) if answer.deployment.is_some() => Err(Refusal::NotStored(error.clone())),
+                Err(error) if to_be_stored => Err(Refusal::NotStored(error.clone())),
                 _ => Ok(answer),
             });
             // Who asked may have gone away.
@@ -426,9 +425,9 @@ enum Unsaved {
     Change,
 }
 
-/// The answers of a batch, given after it was stored.
+/// The answers of a batch, given after it was stored; and whether each of them says that something was changed.
 #[derive(Default)]
-struct Answers(Vec<(oneshot::Sender<Answered>, Answered)>);
+struct Answers(Vec<(oneshot::Sender<Answered>, Answered, bool)>);
 
 /// A state of an older program knows no groups: those that its apps lie in are there.
 fn add_parents(state: &mut State) {

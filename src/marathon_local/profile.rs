@@ -106,6 +106,11 @@ impl Profile {
         self >= Self::V1_8
     }
 
+    /// How many versions of one thing are kept (`--zk_max_versions`).
+    pub fn versions_kept(self) -> usize {
+        if self >= Self::V1_11 { 50 } else { 25 }
+    }
+
     /// The longest delay between two launches where none is given.
     pub fn launch_delay(self) -> u64 {
         if self == Self::V1_7 { 3600 } else { 300 }

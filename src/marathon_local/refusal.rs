@@ -86,11 +86,14 @@ pub enum Refusal {
     /// A parameter is wrong.
     #[error("{0}")]
     Argument(String),
+    /// What stands for a version is no time.
+    #[error("Invalid timestamp provided '{0}'. Expecting ISO-8601 datetime string.")]
+    NoTime(String),
     /// There is no such route.
     #[error("URI not found")]
     NoRoute,
     /// There is no such method on the route.
-    #[error("HTTP 405 Method Not Allowed")]
+    #[error("Method Not Allowed")]
     NoMethod,
     /// The body is not said to be JSON.
     #[error("HTTP 415 Unsupported Media Type: send the header Content-Type: application/json")]
@@ -132,7 +135,11 @@ impl Refusal {
             | Self::AppInTheWay(_) => 409,
             Self::TooLarge => 413,
             Self::NotJson => 415,
-            Self::Invalid(_) | Self::Argument(_) | Self::NoGroupVersion(..) | Self::Clash(_) => 422,
+            Self::Invalid(_)
+            | Self::Argument(_)
+            | Self::NoTime(_)
+            | Self::NoGroupVersion(..)
+            | Self::Clash(_) => 422,
             // An unknown route really is 500 there.
             Self::NoRoute | Self::NotStored(_) => 500,
             Self::Unavailable => 503,

@@ -7,12 +7,6 @@ use serde_json::{Value, json};
 use super::group::{GroupId, GroupRecord};
 use crate::model::{App, AppId};
 
-/// How many versions of an app are kept, the one in force included.
-const VERSIONS_KEPT: usize = 25;
-
-/// How many versions of the root group can be gone back to.
-const ROOT_VERSIONS_KEPT: usize = 25;
-
 /// Everything that is stored.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -55,10 +49,10 @@ pub struct Root {
 }
 
 impl State {
-    /// Notes a change, and forgets the oldest one where there are too many.
-    pub fn remember(&mut self, change: RootChange) {
+    /// Notes a change, and forgets the oldest ones beyond that number.
+    pub fn remember(&mut self, change: RootChange, kept: usize) {
         self.history.push(change);
-        let superfluous = self.history.len().saturating_sub(ROOT_VERSIONS_KEPT);
+        let superfluous = self.history.len().saturating_sub(kept);
         self.history.drain(..superfluous);
     }
 
@@ -120,8 +114,9 @@ impl AppRecord {
         Self { app, earlier: Vec::new(), last_failure: None }
     }
 
-    /// Puts a definition in force (`state/VersionInfo.scala` of mesosphere/marathon).
-    pub fn put(&mut self, app: App, version: &str, timing: Timing) {
+    /// Puts a definition in force (`state/VersionInfo.scala` of mesosphere/marathon), and forgets the oldest ones beyond
+    /// that number, the one in force included.
+    pub fn put(&mut self, app: App, version: &str, timing: Timing, kept: usize) {
         let (scaling, config) = match timing {
             Timing::Scaling => (version, self.last_config_change()),
             Timing::Config => (version, version),
@@ -129,7 +124,7 @@ impl AppRecord {
         };
         let app = stamped(app, version, scaling, config);
         self.earlier.push(std::mem::replace(&mut self.app, app));
-        let superfluous = self.earlier.len().saturating_sub(VERSIONS_KEPT - 1);
+        let superfluous = self.earlier.len().saturating_sub(kept.saturating_sub(1));
         self.earlier.drain(..superfluous);
     }
 
@@ -257,17 +252,17 @@ mod tests {
     #[test]
     fn version_info_tells_scaling_config_and_restart_apart() {
         let mut record = AppRecord::new(app(1), "v1");
-        record.put(app(2), "v2", Timing::Scaling);
+        record.put(app(2), "v2", Timing::Scaling, 25);
         assert_eq!(
             record.app.get("versionInfo"),
             Some(&json!({"lastScalingAt": "v2", "lastConfigChangeAt": "v1"}))
         );
-        record.put(app(2), "v3", Timing::Restart);
+        record.put(app(2), "v3", Timing::Restart, 25);
         assert_eq!(
             record.app.get("versionInfo"),
             Some(&json!({"lastScalingAt": "v2", "lastConfigChangeAt": "v3"}))
         );
-        record.put(app(2), "v4", Timing::Config);
+        record.put(app(2), "v4", Timing::Config, 25);
         assert_eq!(
             record.app.get("versionInfo"),
             Some(&json!({"lastScalingAt": "v4", "lastConfigChangeAt": "v4"}))
@@ -282,12 +277,13 @@ mod tests {
         let mut state = State::default();
         state.apps.insert(a.clone(), AppRecord::new(app(1), "v1"));
         let one = |id: &AppId, before: Option<App>| BTreeMap::from([(id.clone(), before)]);
-        state.remember(RootChange { version: "v1".into(), apps: one(&a, None), ..RootChange::default() });
+        state.remember(RootChange { version: "v1".into(), apps: one(&a, None), ..RootChange::default() }, 25);
         let first = state.apps.get(&a).map(|r| r.app.clone());
         state.apps.insert(b.clone(), AppRecord::new(app(1), "v2"));
-        state.remember(RootChange { version: "v2".into(), apps: one(&b, None), ..RootChange::default() });
+        state.remember(RootChange { version: "v2".into(), apps: one(&b, None), ..RootChange::default() }, 25);
         state.apps.remove(&a);
-        state.remember(RootChange { version: "v3".into(), apps: one(&a, first), ..RootChange::default() });
+        state
+            .remember(RootChange { version: "v3".into(), apps: one(&a, first), ..RootChange::default() }, 25);
         let seen =
             |version: &str| state.root_at(version).map(|root| root.apps.into_keys().collect::<Vec<_>>());
         assert_eq!(seen("v1"), Some(vec![a.clone()]));
@@ -301,9 +297,9 @@ mod tests {
     fn only_so_many_versions_are_kept() {
         let mut record = AppRecord::new(app(1), "v00");
         for number in 1..40 {
-            record.put(app(1), &format!("v{number:02}"), Timing::Config);
+            record.put(app(1), &format!("v{number:02}"), Timing::Config, 25);
         }
-        assert_eq!(record.versions().count(), VERSIONS_KEPT);
+        assert_eq!(record.versions().count(), 25);
         assert!(record.version("v14").is_none() && record.version("v15").is_some());
     }
 }

@@ -55,6 +55,22 @@ impl Stream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_changes_nothing_is_a_success_and_the_group_is_the_one_around() {
+    let local = Local::simulated(Profile::V1_11).await;
+    local.run(json!({"id": "/g/h/a", "cmd": "sleep 1000"})).await;
+    let mut stream = Stream::open(&local, "").await;
+    let put = local.expect(200, "PUT", "/v2/apps/g/h/a", &json!({"instances": 1})).await;
+    let read = stream.until(&local, "deployment_success").await;
+    assert_eq!(read.last().unwrap().1["id"], put["deploymentId"]);
+    let group = read.iter().find(|(kind, _)| kind == "group_change_success").unwrap();
+    assert_eq!(group.1["groupId"], "/g/h");
+    local.expect(409, "POST", "/v2/apps", &json!({"id": "/g/h/a", "cmd": "sleep 1"})).await;
+    let read = stream.until(&local, "group_change_failed").await;
+    assert_eq!(read.last().unwrap().1["groupId"], "/g/h");
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_told_in_the_light_format() {
     let local = Local::simulated(Profile::V1_11).await;
     let mut stream = Stream::open(&local, "?plan-format=light").await;

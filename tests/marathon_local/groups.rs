@@ -46,7 +46,8 @@ async fn a_group_is_tried_out_made_and_seen() {
 
     local.outcome("/shop/store", json!({"outcome": "neverStarts"})).await;
     let made = local.send("POST", "/v2/groups", &body.to_string()).await;
-    assert_eq!((made.status, made.headers["location"].to_str().unwrap()), (201, "/shop"));
+    let location = format!("http://{}/shop", local.marathon.address());
+    assert_eq!((made.status, made.headers["location"].to_str().unwrap()), (201, location.as_str()));
     let deployment = &local.get("/v2/deployments").await.body[0];
     assert_eq!(
         (steps(deployment), &deployment["currentStep"]),
@@ -80,7 +81,7 @@ async fn a_group_is_tried_out_made_and_seen() {
     let with_tasks = local.get("/v2/groups/shop?embed=group.apps&embed=group.apps.tasks").await.body;
     assert!(with_tasks["apps"][0]["tasks"].is_array() && with_tasks["groups"] == json!([]));
     let all = local.get("/v2/groups/shop/apps").await.body;
-    assert_eq!(all["*"].as_array().unwrap().len(), 3);
+    assert_eq!(all.as_array().unwrap().len(), 3);
     local.stop().await;
 }
 

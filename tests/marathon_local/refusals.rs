@@ -42,7 +42,7 @@ async fn refusals_are_those_of_marathon() {
         ),
         ("GET", "/v2/nonsense", "", 500, json!({"message": "URI not found"})),
         ("GET", "/", "", 500, json!({"message": "URI not found"})),
-        ("PATCH", "/v2/info", "", 405, json!({"message": "HTTP 405 Method Not Allowed"})),
+        ("PATCH", "/v2/info", "", 405, json!({"message": "Method Not Allowed"})),
         (
             "PUT",
             "/v2/apps/there",
@@ -122,8 +122,8 @@ async fn groups_pods_and_tasks_are_refused_as_by_marathon() {
             422,
             json!({"message": "Group /g not available in version 2001-01-01T00:00:00.000Z"}),
         ),
-        ("PUT", "/v2/leader", "{}", 405, json!({"message": "HTTP 405 Method Not Allowed"})),
-        ("GET", "/v2/events", "", 405, json!({"message": "HTTP 405 Method Not Allowed"})),
+        ("PUT", "/v2/leader", "{}", 405, json!({"message": "Method Not Allowed"})),
+        ("GET", "/v2/events", "", 405, json!({"message": "Method Not Allowed"})),
         ("GET", "/local/faults", "", 500, json!({"message": "URI not found"})),
     ] {
         let reply = local.send(method, path, body).await;
@@ -218,6 +218,18 @@ async fn there_is_a_limit_to_running_deployments() {
         let refused = local.expect(403, "PUT", path, &app).await;
         assert!(refused["message"].as_str().unwrap().starts_with("Max number (100) of running deployments"));
     }
+    // It is looked at before anything else: what would change nothing, or is not there, is refused, too.
+    for (method, path) in [
+        ("PUT", "/v2/apps/app-1"),
+        ("PATCH", "/v2/apps/unknown"),
+        ("DELETE", "/v2/apps/unknown"),
+        ("POST", "/v2/apps/unknown/restart"),
+        ("DELETE", "/v2/groups/unknown"),
+    ] {
+        let refused = local.expect(403, method, path, &app).await;
+        assert!(refused["message"].as_str().unwrap().starts_with("Max number"), "{method} {path}");
+    }
+    local.expect(403, "POST", "/v2/apps", &json!({"id": "/app-1", "cmd": "sleep 1"})).await;
     let id = local.get("/v2/deployments").await.body[0]["id"].as_str().unwrap().to_owned();
     local.expect(403, "DELETE", &format!("/v2/deployments/{id}"), &json!(null)).await;
     let cut = local.send("DELETE", &format!("/v2/deployments/{id}?force=true"), "").await;

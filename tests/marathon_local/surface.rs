@@ -130,6 +130,55 @@ async fn a_deployment_is_undone_or_left_where_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_cannot_be_undone_goes_on() {
+    let local = Local::simulated(Profile::V1_11).await;
+    local.outcome("/u/b", json!({"stopping": 10})).await;
+    local.run(json!({"id": "/u/b", "cmd": "sleep 1000", "taskKillGracePeriodSeconds": 600})).await;
+    let deleted = local.expect(200, "DELETE", "/v2/groups/u", &json!(null)).await;
+    // An app takes the name of the group that is on its way out, so the group cannot come back.
+    local.expect(201, "POST", "/v2/apps", &sleeper("/u")).await;
+    let path = format!("/v2/deployments/{}", deleted["deploymentId"].as_str().unwrap());
+    local.expect(422, "DELETE", &path, &json!(null)).await;
+    let deployments = local.get("/v2/deployments").await.body;
+    let listed = deployments.as_array().unwrap().iter().any(|d| d["id"] == deleted["deploymentId"]);
+    assert!(listed, "{deployments}");
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_times_in_any_notation() {
+    let local = Local::simulated(Profile::V1_11).await;
+    let app = local.run(sleeper("/g/a")).await;
+    let version = app["version"].as_str().unwrap();
+    let other = version.replace('Z', "%2B00:00");
+    for path in ["/v2/apps/g/a/versions", "/v2/groups/g/versions"] {
+        assert_eq!(local.get(&format!("{path}/{version}")).await.status, 200);
+        assert_eq!(local.get(&format!("{path}/{other}")).await.status, 200, "{other}");
+        assert_eq!(local.get(&format!("{path}/2001-01-01T00:00:00.000Z")).await.status, 404);
+        let refused = local.get(&format!("{path}/xyz")).await;
+        let message = "Invalid timestamp provided 'xyz'. Expecting ISO-8601 datetime string.";
+        assert_eq!((refused.status, &refused.body["message"]), (422, &json!(message)));
+    }
+    for path in ["/v2/apps/g/a", "/v2/groups/g"] {
+        let refused = local.expect(422, "PUT", path, &json!({"version": "xyz"})).await;
+        assert_eq!(refused["details"][0]["path"], "/version", "{refused}");
+    }
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_apps_of_a_group_are_a_list() {
+    let local = Local::simulated(Profile::V1_11).await;
+    local.run(sleeper("/g/a")).await;
+    assert_eq!(local.get("/v2/groups/g/apps").await.body[0]["id"], "/g/a");
+    let none = local.get("/v2/groups/unknown/apps").await;
+    assert_eq!((none.status, none.body), (200, json!([])));
+    assert_eq!(local.get("/v2/apps/g/*").await.body["*"][0]["id"], "/g/a");
+    assert_eq!(local.get("/v2/apps?id=G/A").await.body["apps"][0]["id"], "/g/a");
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_queue_says_why_nothing_is_launched() {
     let local = Local::simulated(Profile::V1_11).await;
     local.outcome("/a", json!({"outcome": "noOffers", "reason": "UnfulfilledConstraint"})).await;

@@ -174,7 +174,8 @@ impl Walk {
             return;
         };
         if whole < min || whole > max {
-            let open = max == i64::from(i32::MAX) || max == i64::MAX;
+            // The upper bound is said where it is the one that is broken.
+            let open = whole < min && (max == i64::from(i32::MAX) || max == i64::MAX);
             self.error(place, range_message(&min, &max, open, number));
         }
         *number = whole.into();

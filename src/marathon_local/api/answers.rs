@@ -78,7 +78,7 @@ impl Api {
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in [
             (header::CONTENT_TYPE, kind.map(str::to_owned)),
-            (header::LOCATION, answer.location),
+            (header::LOCATION, answer.location.map(|path| self.absolute(&path))),
             (HeaderName::from_static("marathon-deployment-id"), answer.deployment),
         ] {
             if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
@@ -87,6 +87,12 @@ impl Api {
         }
         self.mark(&mut response);
         response
+    }
+
+    /// Marathon answers with the id of what was created, without its route, and its HTTP server sees that below the
+    /// server's root (`Response.created` in `AppsResource.scala`, `GroupsResource.scala` and `PodsResource.scala`).
+    fn absolute(&self, path: &str) -> String {
+        format!("http://{}/{}", self.address, path.trim_start_matches('/'))
     }
 
     /// The headers of every answer.

@@ -8,7 +8,7 @@ use super::asked::Asked;
 use super::path::GroupTarget;
 use super::query::Parameters;
 use super::{Api, body};
-use crate::marathon_local::engine::{Request, Selection};
+use crate::marathon_local::engine::Request;
 use crate::marathon_local::group::{GroupBody, GroupId};
 use crate::marathon_local::refusal::Refusal;
 
@@ -53,10 +53,7 @@ fn request(api: &Api, target: GroupTarget, asked: Asked) -> Result<Request, Refu
 fn shown(target: GroupTarget, query: &Parameters) -> Result<Request, Refusal> {
     match target {
         GroupTarget::Group(id) => Ok(Request::Group(existing(&id)?, query.group_embed())),
-        GroupTarget::Apps(id) => {
-            let (group, embed) = (Some(existing(&id)?), query.group_embed().app);
-            Ok(Request::Apps(Selection { group, embed, ..Selection::default() }))
-        }
+        GroupTarget::Apps(id) => Ok(Request::GroupApps(existing(&id)?, query.group_embed().app)),
         GroupTarget::Versions(id) => Ok(Request::GroupVersions(existing(&id)?)),
         GroupTarget::Version(id, version) => {
             Ok(Request::GroupVersion(existing(&id)?, version, query.group_embed()))

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Engine, view};
+use crate::marathon_local::group::GroupId;
 use crate::marathon_local::pod;
 use crate::marathon_local::refusal::Refusal;
 use crate::marathon_local::state::{Deployment, Step};
@@ -14,17 +15,23 @@ impl Engine {
         self.context.events.publish(kind, fields);
     }
 
-    pub(super) fn announce_group_change(&self, version: &str) {
-        self.publish("group_change_success", json!({"groupId": "/", "version": version}));
+    /// The group that changed, in which something changed, or none for the root.
+    pub(super) fn announce_group_change(&self, about: Option<&GroupId>, version: &str) {
+        self.publish("group_change_success", json!({"groupId": group(about), "version": version}));
     }
 
-    /// An update that a deployment in the way, or the number of them, forbids. It has a plan all the same.
-    pub(super) fn announce_refused(&self, id: &str, steps: &[Step], refusal: &Refusal) {
-        let version = super::view::time(self.context.clock.wall());
-        let reason = refusal.to_string();
-        let plan = view::plan_json(id, &version, steps);
+    /// A change that was refused.
+    pub(super) fn announce_refused(&self, about: Option<&GroupId>, refusal: &Refusal) {
+        let version = view::time(self.context.clock.wall());
+        let (group, reason) = (group(about), refusal.to_string());
+        self.publish("group_change_failed", json!({"groupId": group, "version": version, "reason": reason}));
+    }
+
+    /// A change that a deployment in the way forbids has a plan all the same.
+    pub(super) fn announce_refused_plan(&self, id: &str, steps: &[Step], refusal: &Refusal) {
+        let version = view::time(self.context.clock.wall());
+        let (plan, reason) = (view::plan_json(id, &version, steps), refusal.to_string());
         self.publish("deployment_failed", json!({"id": id, "plan": plan, "reason": reason}));
-        self.publish("group_change_failed", json!({"groupId": "/", "version": version, "reason": reason}));
     }
 
     pub(super) fn announce_step(&self, deployment: &Deployment) {
@@ -35,15 +42,13 @@ impl Engine {
         self.publish("deployment_step_success", step(deployment));
     }
 
-    pub(super) fn announce_success(&self, deployment: &Deployment) {
-        let plan = view::plan_json(&deployment.id, &deployment.version, &deployment.steps);
-        self.publish("deployment_success", json!({"id": deployment.id, "plan": plan}));
+    pub(super) fn announce_success(&self, id: &str, version: &str, steps: &[Step]) {
+        self.publish("deployment_success", json!({"id": id, "plan": view::plan_json(id, version, steps)}));
     }
 
     pub(super) fn announce_cancelled(&self, deployment: &Deployment) {
         let plan = view::plan_json(&deployment.id, &deployment.version, &deployment.steps);
         let reason = "The upgrade has been cancelled";
-        self.publish("deployment_step_failure", step(deployment));
         self.publish("deployment_failed", json!({"id": deployment.id, "plan": plan, "reason": reason}));
     }
 
@@ -156,6 +161,10 @@ impl Engine {
             }),
         );
     }
+}
+
+fn group(about: Option<&GroupId>) -> GroupId {
+    about.cloned().unwrap_or_else(GroupId::root)
 }
 
 fn step(deployment: &Deployment) -> Value {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::changes::{Change, Update, unversioned};
 use super::requests::{Answer, Embed, Selection, accepted, found};
 use super::{Engine, view};
+use crate::marathon::normalize::FieldError;
 use crate::marathon_local::group::GroupId;
 use crate::marathon_local::labels::Selectors;
 use crate::marathon_local::pod;
@@ -38,24 +39,29 @@ impl Engine {
         Rules::of(&self.context.installation, id, top, old)
     }
 
+    /// The apps of a group and of those in it; of one that does not exist there are none.
+    pub(super) fn apps_below(&self, group: &GroupId, embed: Embed) -> Value {
+        let inside = self.visible_apps().filter(|(id, _)| id.is_below(group.as_str()));
+        inside.map(|(id, record)| self.app_json(id, record, embed)).collect()
+    }
+
     pub(super) fn list_apps(&self, selection: &Selection) -> Result<Answer, Refusal> {
         if let Some(group) = &selection.group {
             let known = group.is_root() || self.state.groups.contains_key(group);
-            if !known {
-                return Err(Refusal::NoGroup(group.to_string()));
-            }
+            return match known {
+                true => Ok(found(json!({"*": self.apps_below(group, selection.embed)}))),
+                false => Err(Refusal::NoGroup(group.to_string())),
+            };
         }
         let labels = selection.labels.as_deref().map(Selectors::parse).transpose();
         let labels = labels.map_err(Refusal::Argument)?;
         let chosen = self.visible_apps().filter(|(id, record)| {
-            selection.id.as_ref().is_none_or(|part| id.as_str().contains(part.as_str()))
-                && selection.group.as_ref().is_none_or(|group| id.is_below(group.as_str()))
+            selection.id.as_ref().is_none_or(|part| holds(id.as_str(), part))
                 && selection.cmd.as_ref().is_none_or(|part| runs(&record.app, part))
                 && labels.as_ref().is_none_or(|labels| labels.fit(&record.app))
         });
         let apps: Value = chosen.map(|(id, record)| self.app_json(id, record, selection.embed)).collect();
-        let key = if selection.group.is_some() { "*" } else { "apps" };
-        Ok(found(json!({ key: apps })))
+        Ok(found(json!({ "apps": apps })))
     }
 
     pub(super) fn show_app(&self, id: &AppId, embed: Embed) -> Result<Answer, Refusal> {
@@ -65,9 +71,13 @@ impl Engine {
 
     pub(super) fn create_app(&mut self, id: &AppId, body: App, force: bool) -> Result<Answer, Refusal> {
         let app = update::full(body, id, &self.rules(id))?;
+        let about = GroupId::parent_of(id.as_str());
+        self.room(about.as_ref())?;
         if let Some(record) = self.state.apps.get(id) {
             let is_pod = pod::is_pod(&record.app);
-            return Err(if is_pod { Refusal::Clash(SAME_ID) } else { Refusal::Exists(id.clone()) });
+            let refusal = if is_pod { Refusal::Clash(SAME_ID) } else { Refusal::Exists(id.clone()) };
+            self.announce_refused(about.as_ref(), &refusal);
+            return Err(refusal);
         }
         let changed = self.change(Update::of(id, Change::Put(app)), force)?;
         self.announce_write(id, None);
@@ -81,7 +91,7 @@ impl Engine {
             status: 201,
             body: Some(app),
             deployment: Some(changed.deployment),
-            location: Some(format!("/v2/apps{id}")),
+            location: Some(id.to_string()),
         })
     }
 
@@ -93,6 +103,7 @@ impl Engine {
         force: bool,
     ) -> Result<Answer, Refusal> {
         let created = !self.state.apps.contains_key(id);
+        self.room(GroupId::parent_of(id.as_str()).as_ref())?;
         if created && mode == Mode::Existing {
             return Err(Refusal::NoApp(id.to_string()));
         }
@@ -101,7 +112,7 @@ impl Engine {
         self.announce_write(id, None);
         if created {
             answer.status = 201;
-            answer.location = Some(format!("/v2/apps{id}"));
+            answer.location = Some(id.to_string());
         }
         Ok(answer)
     }
@@ -113,6 +124,7 @@ impl Engine {
         mode: Mode,
         force: bool,
     ) -> Result<Answer, Refusal> {
+        self.room(None)?;
         let mut update = Update::default();
         for (id, body) in bodies {
             if mode == Mode::Existing && !self.state.apps.contains_key(&id) {
@@ -121,12 +133,7 @@ impl Engine {
             let app = self.updated(&id, body, mode, force)?;
             update.specs.insert(id, Change::Put(app));
         }
-        let ids: Vec<_> = update.specs.keys().cloned().collect();
-        let answer = accepted(self.change(update, force)?);
-        for id in &ids {
-            self.announce_write(id, None);
-        }
-        Ok(answer)
+        self.change(update, force).map(accepted)
     }
 
     /// The definition that a body makes of an app, which may not be there yet.
@@ -138,10 +145,14 @@ impl Engine {
         }
         let app = match (mode, update::version_to_restore(&body)) {
             (Mode::Full, _) => update::replacing(body, id, &rules)?,
-            (Mode::Partial | Mode::Existing, Some(version)) => match record.version(version) {
-                Some(app) => unversioned(app.clone()),
-                None => return Err(Refusal::NoVersion(id.clone(), version.to_owned())),
-            },
+            (Mode::Partial | Mode::Existing, Some(version)) => {
+                // In a body it is a field of a wrong type.
+                let version = view::version(version).map_err(|_| Refusal::Invalid(vec![no_time()]))?;
+                match record.version(&version) {
+                    Some(app) => unversioned(app.clone()),
+                    None => return Err(Refusal::NoVersion(id.clone(), version)),
+                }
+            }
             (Mode::Partial | Mode::Existing, None) => update::partial(body, &record.app, id, &rules)?,
         };
         update::check_resident(&record.app, &app, force)?;
@@ -154,17 +165,27 @@ impl Engine {
     }
 
     pub(super) fn app_version(&self, id: &AppId, version: &str) -> Result<Answer, Refusal> {
-        match self.app_record(id)?.version(version) {
+        let version = view::version(version)?;
+        match self.app_record(id)?.version(&version) {
             Some(app) => Ok(found(view::definition_json(app))),
-            None => Err(Refusal::NoVersion(id.clone(), version.to_owned())),
+            None => Err(Refusal::NoVersion(id.clone(), version)),
         }
     }
 }
 
-/// Whether a definition's command contains the text, whatever the case.
+/// A version in a body that is no time.
+pub(super) fn no_time() -> FieldError {
+    FieldError { path: "/version".to_owned(), message: "error.expected.date.isoformat".to_owned() }
+}
+
+/// Whether a definition's command contains the text.
 fn runs(app: &App, text: &str) -> bool {
-    let command = app.get("cmd").and_then(Value::as_str).unwrap_or_default();
-    command.to_lowercase().contains(&text.to_lowercase())
+    holds(app.get("cmd").and_then(Value::as_str).unwrap_or_default(), text)
+}
+
+/// Whether a text holds another one, whatever the case.
+fn holds(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(&part.to_lowercase())
 }
 
 const SAME_ID: &str = "Applications and Pods may not share the same id";

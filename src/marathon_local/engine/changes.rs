@@ -38,12 +38,15 @@ pub(super) struct Update {
     pub(super) groups: BTreeMap<GroupId, Option<GroupRecord>>,
     /// Tasks that go first where there are too many, by their ids.
     pub(super) kill: BTreeSet<String>,
+    /// The group that events call changed; none: the root.
+    pub(super) about: Option<GroupId>,
 }
 
 impl Update {
     /// One app or pod.
     pub(super) fn of(id: &AppId, change: Change) -> Self {
-        Self { specs: BTreeMap::from([(id.clone(), change)]), ..Self::default() }
+        let about = GroupId::parent_of(id.as_str());
+        Self { specs: BTreeMap::from([(id.clone(), change)]), about, ..Self::default() }
     }
 }
 
@@ -68,21 +71,47 @@ pub(super) struct Plan {
 impl Engine {
     /// Puts an update in force, unless a deployment holds an app of it and `force` is not given.
     pub(super) fn change(&mut self, update: Update, force: bool) -> Result<Changed, Refusal> {
-        let plan = self.plan(update)?;
+        let about = update.about.clone();
+        self.room(about.as_ref())?;
+        let plan = self.plan(update);
+        let plan = plan.inspect_err(|refusal| self.announce_refused(about.as_ref(), refusal))?;
         let deployment = uuid(&self.context.entropy);
-        let affected: Vec<_> = plan.puts.keys().cloned().collect();
-        if let Err(refusal) = self.allow(&affected, force) {
-            self.announce_refused(&deployment, &plan.steps, &refusal);
+        if let Err(refusal) = self.no_locks(&plan, force) {
+            self.announce_refused_plan(&deployment, &plan.steps, &refusal);
+            self.announce_refused(about.as_ref(), &refusal);
             return Err(refusal);
         }
+        Ok(self.put_in_force(plan, deployment, about.as_ref(), force))
+    }
+
+    /// The number of deployments is limited. That is looked at before anything else, and force does not help against it.
+    pub(super) fn room(&self, about: Option<&GroupId>) -> Result<(), Refusal> {
+        if self.state.deployments.len() < MOST_DEPLOYMENTS {
+            return Ok(());
+        }
+        self.announce_refused(about, &Refusal::TooManyDeployments);
+        Err(Refusal::TooManyDeployments)
+    }
+
+    fn put_in_force(
+        &mut self,
+        plan: Plan,
+        deployment: String,
+        about: Option<&GroupId>,
+        force: bool,
+    ) -> Changed {
+        let affected: Vec<_> = plan.puts.keys().cloned().collect();
         let version = self.new_version();
         self.cancel_all_over(&affected);
         self.doom(&plan.kill);
         let groups = self.put_groups(plan.groups);
         let apps = self.put_specs(plan.puts, &version);
         self.unsaved = Unsaved::Change;
-        self.announce_group_change(&version);
-        if !plan.steps.is_empty() {
+        self.announce_group_change(about, &version);
+        if plan.steps.is_empty() {
+            // What changes nothing is done at once, and whoever waits for it is told.
+            self.announce_success(&deployment, &version, &[]);
+        } else {
             tracing::info!(deployment, steps = ?plan.steps, "a deployment begins");
             let deployment = Deployment {
                 id: deployment.clone(),
@@ -96,9 +125,10 @@ impl Engine {
             self.hide_for_a_while(&deployment.id, force);
             self.state.deployments.push(deployment);
         }
-        self.state.remember(RootChange { version: version.clone(), apps, groups });
+        let kept = self.context.installation.profile.versions_kept();
+        self.state.remember(RootChange { version: version.clone(), apps, groups }, kept);
         self.touched.extend(affected);
-        Ok(Changed { version, deployment })
+        Changed { version, deployment }
     }
 
     /// What an update would do.
@@ -212,16 +242,9 @@ impl Engine {
         Ok(())
     }
 
-    /// The limit is looked at before the locks, and force does not help against it.
-    fn allow(&self, affected: &[AppId], force: bool) -> Result<(), Refusal> {
-        if affected.is_empty() {
-            // Nothing changes: an empty plan conflicts with nothing and is done at once.
-            return Ok(());
-        }
-        if self.state.deployments.len() >= MOST_DEPLOYMENTS {
-            return Err(Refusal::TooManyDeployments);
-        }
-        let over = |deployment: &&Deployment| affected.iter().any(|id| deployment.affects(id));
+    /// What changes nothing conflicts with nothing.
+    fn no_locks(&self, plan: &Plan, force: bool) -> Result<(), Refusal> {
+        let over = |deployment: &&Deployment| plan.puts.keys().any(|id| deployment.affects(id));
         let locks: Vec<_> = self.state.deployments.iter().filter(over).map(|d| d.id.clone()).collect();
         if locks.is_empty() || force { Ok(()) } else { Err(Refusal::Locked(locks)) }
     }
@@ -257,7 +280,7 @@ impl Engine {
         puts: BTreeMap<AppId, Option<(App, Timing)>>,
         version: &str,
     ) -> BTreeMap<AppId, Option<App>> {
-        let mut before = BTreeMap::new();
+        let (mut before, kept) = (BTreeMap::new(), self.context.installation.profile.versions_kept());
         for (id, put) in puts {
             before.insert(id.clone(), self.state.apps.get(&id).map(|record| record.app.clone()));
             if put.as_ref().is_none_or(|(_, timing)| *timing != Timing::Scaling) {
@@ -269,7 +292,7 @@ impl Engine {
                     self.state.apps.remove(&id);
                     self.announce_checks_removed(&id, before.get(&id).and_then(Option::as_ref));
                 }
-                (Some((app, timing)), Some(record)) => record.put(app, version, timing),
+                (Some((app, timing)), Some(record)) => record.put(app, version, timing, kept),
                 (Some((app, _)), None) => {
                     self.state.apps.insert(id.clone(), AppRecord::new(app, version));
                     self.announce_checks_added(&id);
@@ -289,18 +312,20 @@ impl Engine {
     pub(super) fn cancel(&mut self, id: &str, force: bool) -> Result<Option<Changed>, Refusal> {
         let position = self.state.deployments.iter().position(|d| d.id == id && self.is_visible(d));
         let Some(position) = position else { return Err(Refusal::NoDeployment(id.to_owned())) };
-        if !force && self.state.deployments.len() >= MOST_DEPLOYMENTS {
-            return Err(Refusal::TooManyDeployments);
-        }
+        let undoing = if force { None } else { Some(self.plan_undoing(position)?) };
         let cancelled = self.state.deployments.remove(position);
         self.unsaved = Unsaved::Change;
         self.announce_cancelled(&cancelled);
-        self.touched.extend(cancelled.originals.keys().cloned());
-        if force {
-            return Ok(None);
-        }
-        let update = self.undoing(cancelled);
-        self.change(update, true).map(Some)
+        self.touched.extend(cancelled.originals.into_keys());
+        Ok(undoing.map(|plan| self.put_in_force(plan, uuid(&self.context.entropy), None, true)))
+    }
+
+    /// What undoes a deployment, if it can be undone: otherwise it goes on.
+    fn plan_undoing(&self, position: usize) -> Result<Plan, Refusal> {
+        self.room(None)?;
+        let deployment = self.state.deployments.get(position).cloned();
+        let plan = deployment.map_or_else(Update::default, |deployment| self.undoing(deployment));
+        self.plan(plan).inspect_err(|refusal| self.announce_refused(None, refusal))
     }
 
     /// What undoes a deployment. Apps were locked while it ran, groups were not: of those only what it

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::apps::no_time;
 use super::changes::{Change, Update, unversioned};
 use super::requests::{Answer, GroupEmbed, accepted, found};
-use super::{Engine, view};
+use super::{Engine, Unsaved, view};
 use crate::marathon::normalize::FieldError;
 use crate::marathon_local::definition;
 use crate::marathon_local::group::{GroupBody, GroupId, GroupRecord, canonical};
@@ -38,7 +39,8 @@ impl Engine {
         }
         if embed.pods {
             let inside = self.state.apps.iter().filter(|(_, record)| pod::is_pod(&record.app));
-            let inside = inside.filter(|(pod, _)| id.is_parent_of(pod.as_str()));
+            let inside =
+                inside.filter(|(pod, _)| id.is_parent_of(pod.as_str()) && !self.context.faults.hides(pod));
             json["pods"] = inside.map(|(pod, record)| self.pod_status_json(pod, record)).collect();
         }
         if embed.groups {
@@ -74,9 +76,10 @@ impl Engine {
         version: &str,
         embed: GroupEmbed,
     ) -> Result<Answer, Refusal> {
-        let root = self.state.root_at(version).filter(|root| id.is_root() || root.groups.contains_key(id));
+        let version = view::version(version)?;
+        let root = self.state.root_at(&version).filter(|root| id.is_root() || root.groups.contains_key(id));
         match root {
-            Some(root) => Ok(found(self.old_group_json(id, &root, version, embed))),
+            Some(root) => Ok(found(self.old_group_json(id, &root, &version, embed))),
             None => Err(Refusal::NoGroup(id.to_string())),
         }
     }
@@ -110,7 +113,8 @@ impl Engine {
         if AppId::new(id.as_str()).is_ok_and(|id| self.state.apps.contains_key(&id)) {
             return Err(Refusal::AppInTheWay(id.to_string()));
         }
-        let mut answer = accepted(self.change(update, force)?);
+        let about = GroupId::parent_of(base.as_str());
+        let mut answer = accepted(self.change(Update { about, ..update }, force)?);
         answer.status = 201;
         answer.location = Some(id.to_string());
         Ok(answer)
@@ -129,7 +133,8 @@ impl Engine {
             let steps = self.plan(update)?.steps;
             return Ok(found(json!({"steps": steps.iter().map(view::step_json).collect::<Vec<_>>()})));
         }
-        self.change(update, force).map(accepted)
+        let about = GroupId::parent_of(base.as_str());
+        self.change(Update { about, ..update }, force).map(accepted)
     }
 
     /// Only whether a top-level group enforces its role can be changed like this.
@@ -143,17 +148,22 @@ impl Engine {
             return Err(Refusal::Invalid(vec![FieldError { path: String::new(), message }]));
         }
         let Some(record) = self.state.groups.get(id) else { return Err(Refusal::NoGroup(id.to_string())) };
+        // It is stored without a version and without an event.
         let record = GroupRecord { enforce_role: self.will_enforce(enforce_role), ..record.clone() };
-        let groups = BTreeMap::from([(id.clone(), Some(record))]);
-        self.change(Update { groups, ..Update::default() }, false)?;
+        self.state.groups.insert(id.clone(), record);
+        self.unsaved = Unsaved::Change;
         Ok(Answer { status: 200, ..Answer::default() })
     }
 
     pub(super) fn delete_group(&mut self, id: &GroupId, force: bool) -> Result<Answer, Refusal> {
+        let about = GroupId::parent_of(id.as_str());
+        self.room(about.as_ref())?;
         if !self.group_exists(id) {
-            return Err(Refusal::NoGroup(id.to_string()));
+            let refusal = Refusal::NoGroup(id.to_string());
+            self.announce_refused(about.as_ref(), &refusal);
+            return Err(refusal);
         }
-        let mut update = Update::default();
+        let mut update = Update { about, ..Update::default() };
         self.remove_below(id, &mut update);
         update.groups.insert(id.clone(), None);
         self.change(update, force).map(accepted)
@@ -161,7 +171,8 @@ impl Engine {
 
     fn group_update(&self, id: &GroupId, body: &GroupBody, force: bool) -> Result<Update, Refusal> {
         if let Some(version) = &body.version {
-            return self.group_at(id, version);
+            let version = view::version(version).map_err(|_| Refusal::Invalid(vec![no_time()]))?;
+            return self.group_at(id, &version);
         }
         if let Some(factor) = body.scale_by {
             return Ok(self.group_scaled(id, factor));

@@ -49,8 +49,8 @@ impl Engine {
     }
 
     pub(super) fn pod_version(&self, id: &AppId, version: &str) -> Result<Answer, Refusal> {
-        let record = self.pod_record(id)?;
-        let pod = record.version(version).ok_or_else(|| Refusal::NoPod(id.to_string()))?;
+        let (record, version) = (self.pod_record(id)?, view::version(version)?);
+        let pod = record.version(&version).ok_or_else(|| Refusal::NoPod(id.to_string()))?;
         Ok(found(view::definition_json(pod)))
     }
 
@@ -68,7 +68,7 @@ impl Engine {
             status: 201,
             body: Some(body),
             deployment: Some(changed.deployment),
-            location: Some(format!("/v2/pods{id}")),
+            location: Some(id.to_string()),
         })
     }
 

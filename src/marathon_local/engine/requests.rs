@@ -18,13 +18,13 @@ use crate::model::{App, AppId};
 /// Which apps a listing holds, and with what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Part of the id.
+    /// Part of the id, whatever the case.
     pub id: Option<String>,
     /// Part of the command, whatever the case.
     pub cmd: Option<String>,
     /// A label selector.
     pub labels: Option<String>,
-    /// A group that they lie below.
+    /// A group that they lie below; nothing else is asked for then.
     pub group: Option<GroupId>,
     /// What is embedded.
     pub embed: Embed,
@@ -72,6 +72,8 @@ pub enum Request {
     Kill(Kill),
     /// A group.
     Group(GroupId, GroupEmbed),
+    /// The apps of a group, as a list.
+    GroupApps(GroupId, Embed),
     /// The versions of a group.
     GroupVersions(GroupId),
     /// A version of a group.
@@ -161,6 +163,7 @@ impl Request {
                 | Self::TasksOf(..)
                 | Self::TasksText(..)
                 | Self::Group(..)
+                | Self::GroupApps(..)
                 | Self::GroupVersions(..)
                 | Self::GroupVersion(..)
                 | Self::UpdateGroup { dry_run: true, .. }
@@ -205,14 +208,8 @@ impl Engine {
             Request::Create(id, body, force) => self.create_app(&id, body, force),
             Request::Update { id, body, mode, force } => self.update_app(&id, body, mode, force),
             Request::UpdateAll(bodies, mode, force) => self.update_apps(bodies, mode, force),
-            Request::Delete(id, force) => {
-                self.app_record(&id)?;
-                self.change(Update::of(&id, Change::Remove), force).map(accepted)
-            }
-            Request::Restart(id, force) => {
-                self.app_record(&id)?;
-                self.change(Update::of(&id, Change::Restart), force).map(accepted)
-            }
+            Request::Delete(id, force) => self.change_app(&id, Change::Remove, force),
+            Request::Restart(id, force) => self.change_app(&id, Change::Restart, force),
             Request::Versions(id) => self.app_versions(&id),
             Request::Version(id, version) => self.app_version(&id, &version),
             Request::Tasks(states) => Ok(found(self.tasks_json(None, &states))),
@@ -237,6 +234,7 @@ impl Engine {
     fn handle_more(&mut self, request: Request) -> Result<Answer, Refusal> {
         match request {
             Request::Group(id, embed) => self.show_group(&id, embed),
+            Request::GroupApps(id, embed) => Ok(found(self.apps_below(&id, embed))),
             Request::GroupVersions(id) => self.group_versions(&id),
             Request::GroupVersion(id, version, embed) => self.group_version(&id, &version, embed),
             Request::CreateGroup(base, body, force) => self.create_group(&base, &body, force),
@@ -280,6 +278,17 @@ impl Engine {
                 Ok(Answer { status: 204, ..Answer::default() })
             }
         }
+    }
+
+    /// Removes or restarts an app that is there.
+    fn change_app(&mut self, id: &AppId, change: Change, force: bool) -> Result<Answer, Refusal> {
+        let update = Update::of(id, change);
+        self.room(update.about.as_ref())?;
+        if let Err(refusal) = self.app_record(id) {
+            self.announce_refused(update.about.as_ref(), &refusal);
+            return Err(refusal);
+        }
+        self.change(update, force).map(accepted)
     }
 
     /// The answer of the scheduler that runs longest, as Admin Router passes it on.

@@ -11,10 +11,17 @@ use crate::marathon_local::health::Health;
 use crate::marathon_local::pod;
 use crate::marathon_local::ports::{self, SERVICE_PORTS};
 use crate::marathon_local::profile::{Installation, Profile};
+use crate::marathon_local::refusal::Refusal;
 use crate::marathon_local::state::{AppRecord, Deployment, Step, StepAction};
 use crate::marathon_local::stats;
 use crate::marathon_local::task::{Task, TaskState};
 pub(super) use crate::marathon_local::time;
+
+/// The version that a text stands for, which may write the time in any way that ISO 8601 allows with an offset.
+pub(super) fn version(text: &str) -> Result<String, Refusal> {
+    let read: Result<Timestamp, _> = text.parse();
+    read.map(time).map_err(|_| Refusal::NoTime(text.to_owned()))
+}
 use crate::marathon_local::vips::{self, Vip};
 use crate::model::{App, AppId};
 
@@ -244,7 +251,7 @@ impl Engine {
                 "task_reservation_timeout": 20_000,
                 "webui_url": null,
             },
-            "zookeeper_config": {"zk": "local", "zk_max_versions": 25, "zk_session_timeout": 10_000,
+            "zookeeper_config": {"zk": "local", "zk_max_versions": profile.versions_kept(), "zk_session_timeout": 10_000,
                 "zk_timeout": 10_000},
             "http_config": {"http_port": address.port(), "https_port": 8443},
         });
