@@ -47,11 +47,10 @@ impl Engine {
 
     pub(super) fn list_apps(&self, selection: &Selection) -> Result<Answer, Refusal> {
         if let Some(group) = &selection.group {
-            let known = group.is_root() || self.state.groups.contains_key(group);
-            return match known {
-                true => Ok(found(json!({"*": self.apps_below(group, selection.embed)}))),
-                false => Err(Refusal::NoGroup(group.to_string())),
-            };
+            if !group.is_root() && !self.state.groups.contains_key(group) {
+                return Err(Refusal::NoGroup(group.to_string()));
+            }
+            return Ok(found(json!({"*": self.apps_below(group, selection.embed)})));
         }
         let labels = selection.labels.as_deref().map(Selectors::parse).transpose();
         let labels = labels.map_err(Refusal::Argument)?;
