@@ -19,7 +19,7 @@ pub mod stage;
 pub mod status;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
@@ -29,7 +29,8 @@ use tracing::{info, warn};
 use crate::clock::{Clock, Entropy};
 use crate::marathon::Client;
 use crate::model::{
-    AppId, Blocked, Observation, Outcome, OutcomeResult, Plan, Problem, Revision, SnapshotPath, UnitStatus,
+    AppId, Blocked, Inventory, Observation, Outcome, OutcomeResult, Plan, Problem, Revision, SnapshotPath,
+    UnitStatus,
 };
 use crate::retry::Delays;
 use crate::source::Source;
@@ -38,7 +39,7 @@ use crate::storage::control::ControlOperation;
 use crate::storage::lease::Tenure;
 use crate::telemetry::{Metrics, chain};
 use execute::Executor;
-use followup::Followups;
+use followup::{Followups, Known, Now};
 use hold::Holds;
 use plan::PlanSettings;
 use stage::{Accepted, Stage};
@@ -119,6 +120,8 @@ pub struct Controller {
     view: watch::Sender<View>,
     /// What the last pass found of the changes under way.
     followups: watch::Sender<Followups>,
+    /// Since when this process has known of them.
+    known: std::sync::Mutex<Known>,
     nudge: Arc<Notify>,
     write_limit: Duration,
 }
@@ -158,6 +161,7 @@ impl Controller {
             entropy: parts.entropy,
             view: watch::Sender::new(View::default()),
             followups: watch::Sender::new(Followups::new()),
+            known: std::sync::Mutex::default(),
             nudge: Arc::default(),
         }
     }
@@ -346,14 +350,22 @@ impl Controller {
         let mut observation = observe::observe(&self.marathon, &self.storage, desired).await;
         let followups = match desired {
             Some(desired) => {
-                let (marathon, now) = (&self.marathon, self.clock.wall());
                 let (control, earlier) = (self.storage.control.state(), self.followups.borrow().clone());
-                let inventory = &control.inventory;
-                observe::follow_up(marathon, desired, inventory, &earlier, now, &mut observation).await
+                let (inventory, boot) = (&control.inventory, self.clock.boot());
+                let known = self.known(inventory, boot);
+                let now = Now { wall: self.clock.wall(), boot, known: &known };
+                observe::follow_up(&self.marathon, desired, inventory, &earlier, now, &mut observation).await
             }
             None => Followups::new(),
         };
         Look { accepted, problems, observation, followups }
+    }
+
+    /// Since when the changes under way have been known.
+    fn known(&self, inventory: &Inventory, boot: Duration) -> Known {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.note(inventory, boot);
+        known.clone()
     }
 
     fn plan(&self, look: &Look) -> Plan {

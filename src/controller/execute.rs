@@ -156,16 +156,16 @@ impl Executor {
             Operation::CreateApp { app_id, app, book } => {
                 self.create(action, app_id, app, book, inventory.apps.get(app_id)).await
             }
-            Operation::UpdateApp { app_id, app, book, observed_version, cancels, .. } => {
+            Operation::UpdateApp { app_id, app, book, observed_version, cancels, from_good, .. } => {
                 let owned = inventory.apps.get(app_id);
-                let there = There { observed_version, cancels };
+                let there = There { observed_version, cancels, is_good: *from_good };
                 self.update(action, app_id, app, book, there, owned).await
             }
             Operation::UninstallApp { app_id, app, observed_version, cancels } => {
-                self.uninstall(app_id, app, There { observed_version, cancels }).await
+                self.uninstall(app_id, app, There { observed_version, cancels, is_good: false }).await
             }
             Operation::DeleteApp { app_id, observed_version, cancels } => {
-                self.delete(app_id, There { observed_version, cancels }).await
+                self.delete(app_id, There { observed_version, cancels, is_good: false }).await
             }
             Operation::Adopt { app_id, book, observed_version, deployment } => {
                 let written = Written { version: observed_version.clone(), deployment: deployment.clone() };
@@ -282,7 +282,11 @@ impl Executor {
         }
         let same = owned.filter(|owned| unchanged && owned.applied_digest == book.applied_digest);
         let unchanged_puts = same.map_or(u32::from(unchanged), |owned| owned.unchanged_puts + 1);
-        let rollout = self.rollout(owned, book, observed_version, force);
+        let mut rollout = self.rollout(owned, book, observed_version, force);
+        if let Some(good) = rollout.good.as_mut().filter(|_| there.is_good) {
+            // Marathon keeps some versions only, and what is not ours may have made many since.
+            observed_version.clone_into(&mut good.version);
+        }
         Ok(vec![done(action, app_id, book, written, unchanged_puts, Some(rollout))])
     }
 
@@ -371,6 +375,8 @@ struct There<'a> {
     observed_version: &'a str,
     /// The deployments that may be cancelled; where there is none, nothing is forced.
     cancels: &'a [String],
+    /// Whether it is what was put there last, and was seen to run well.
+    is_good: bool,
 }
 
 /// Why an action did not run to its end.

@@ -19,6 +19,41 @@ use crate::model::{AppId, Good, Inventory, Observation, Owned, Rollout, Schedule
 /// The changes under way, by app.
 pub type Followups = BTreeMap<AppId, Followup>;
 
+/// Since when this process has known of each change under way. Who began a change may have had another clock, and a clock
+/// may be put forward; so no change is older than this process has known of it.
+#[derive(Debug, Clone, Default)]
+pub struct Known(BTreeMap<AppId, (Timestamp, Duration)>);
+
+impl Known {
+    /// Notes what is under way at a time on the boot clock.
+    pub fn note(&mut self, inventory: &Inventory, boot: Duration) {
+        let mut known = std::mem::take(&mut self.0);
+        let rollouts = inventory.apps.iter().filter_map(|(id, owned)| Some((id, owned.rollout.as_ref()?)));
+        self.0 = rollouts
+            .map(|(id, rollout)| {
+                let noted = known.remove(id).filter(|(since, _)| *since == rollout.since);
+                (id.clone(), noted.unwrap_or((rollout.since, boot)))
+            })
+            .collect();
+    }
+
+    /// How old a change is at most.
+    fn age(&self, app_id: &AppId, boot: Duration) -> Duration {
+        self.0.get(app_id).map_or(Duration::ZERO, |(_, noted)| boot.saturating_sub(*noted))
+    }
+}
+
+/// When a look was taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Now<'a> {
+    /// By the wall clock.
+    pub wall: Timestamp,
+    /// By the boot clock.
+    pub boot: Duration,
+    /// Since when changes have been known.
+    pub known: &'a Known,
+}
+
 /// Judges every change under way of an app that a unit still wants. Where a write has no known end, or the app is not
 /// in a listing that was not read in full, there is no verdict.
 #[must_use]
@@ -27,7 +62,7 @@ pub fn follow_up(
     observed: &Observation,
     inventory: &Inventory,
     earlier: &Followups,
-    now: Timestamp,
+    now: Now<'_>,
 ) -> Followups {
     let under_way = inventory.apps.iter().filter(|(app_id, _)| !inventory.intents.contains_key(*app_id));
     let judged = under_way.filter_map(|(app_id, owned)| {
@@ -36,7 +71,8 @@ pub fn follow_up(
         if app.is_none() && observed.marathon.reason().is_some() {
             return None;
         }
-        let change = followed(owned, rollout, unit, now);
+        let change = followed(owned, rollout, unit, now.wall);
+        let change = Followed { age: change.age.min(now.known.age(app_id, now.boot)), ..change };
         let evidence =
             Evidence { deployments: &observed.deployments, queue: &observed.queue, last_failure: None };
         let before = earlier.get(app_id).map(|before| before.verdict);
@@ -85,6 +121,7 @@ fn followed<'a>(
         // The wall clock may be put back; nothing takes less than no time.
         age: Duration::try_from(now.duration_since(rollout.since)).unwrap_or_default(),
         deadline: unit.timeout.unwrap_or(Duration::MAX),
+        now,
     }
 }
 

@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use tracing::{debug, warn};
 
 use crate::controller::desired::{Desired, Goal};
-use crate::controller::followup::{self, Followups};
+use crate::controller::followup::{self, Followups, Now};
 use crate::marathon::{Client, MarathonError};
 use crate::model::{App, AppId, Completeness, Inventory, Observation, ObservedPackage};
 use crate::storage::Storage;
@@ -91,7 +90,7 @@ pub async fn follow_up(
     desired: &Desired,
     inventory: &Inventory,
     earlier: &Followups,
-    now: Timestamp,
+    now: Now<'_>,
     observation: &mut Observation,
 ) -> Followups {
     let followups = followup::follow_up(desired, observation, inventory, earlier, now);

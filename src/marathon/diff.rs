@@ -22,6 +22,7 @@ mod target;
 
 use serde_json::{Map, Value};
 
+use super::labels;
 use super::normalize::{Canonical, FieldError, has_volume, normalize_observed};
 use super::profile::Profile;
 use crate::model::{App, Change, Digest, Effect};
@@ -119,10 +120,24 @@ fn target_of(
 /// Texts longer than this are replaced by [`condense`].
 const LONGEST_KEPT: usize = 256;
 
-/// The app with long texts replaced by their digests, small enough to be remembered.
+/// The app with long texts replaced by their digests, small enough to be remembered. A package label,
+/// long or short, becomes the digest of what it says, decoded: the server may have it in another encoding than we do.
 #[must_use]
 pub fn condense(app: &App) -> App {
-    App(app.0.iter().map(|(key, value)| (key.clone(), condensed(value))).collect())
+    let of = |(key, value): (&String, &Value)| match value {
+        Value::Object(labels) if key == "labels" => {
+            (key.clone(), labels.iter().map(condensed_label).collect())
+        }
+        value => (key.clone(), condensed(value)),
+    };
+    App(app.0.iter().map(of).collect())
+}
+
+fn condensed_label((name, value): (&String, &Value)) -> (String, Value) {
+    // Whatever its length: what says the same may be longer or shorter.
+    let said = value.as_str().and_then(|text| labels::decoded(name, text));
+    let said = said.map(|said| Digest::of(said.to_string().as_bytes()).to_string().into());
+    (name.clone(), said.unwrap_or_else(|| condensed(value)))
 }
 
 fn condensed(value: &Value) -> Value {

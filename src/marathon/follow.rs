@@ -3,7 +3,8 @@
 //! Pure. A deployment never fails by itself and has no deadline, and that it is not listed says nothing: it is done,
 //! failed, cancelled or replaced. So success is read off the app, and time is ours to keep:
 //!
-//! - done: nothing holds the app, it is what we put there, and it is healthy. A change without effect keeps the
+//! - done: nothing holds the app, it is what we put there, and it is healthy; where nothing checks it, or tasks of it
+//!   have failed already, it must have run for a while. A change without effect keeps the
 //!   app's version and has no steps; that is done, too;
 //! - superseded: the app has a newer version with another configuration, so somebody else writes;
 //! - rolled back: it is what it was before, or gone if it is we who made it. Undoing a deployment gives the app a newer
@@ -24,7 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::diff::diff_remembered;
-use super::health::{Cause, Evidence, Health, judge};
+use super::health::{Cause, Evidence, Health, judge, too_early};
 use crate::model::App;
 
 /// A change that is followed.
@@ -46,6 +47,8 @@ pub struct Followed<'a> {
     pub age: Duration,
     /// How long it may take.
     pub deadline: Duration,
+    /// Our wall clock.
+    pub now: Timestamp,
 }
 
 /// An app as it was before a change.
@@ -133,13 +136,14 @@ pub fn follow(
     evidence: &Evidence<'_>,
     earlier: Option<Verdict>,
 ) -> Followup {
-    let (ending, reason) = look(change, app, evidence);
+    let Look { ending, too_early, reason } = look(change, app, evidence);
     let seen_before = match earlier {
         Some(Verdict::UnderWay { seems }) => seems == ending,
         Some(Verdict::Ended(before)) => Some(before) == ending,
         _ => false,
     };
     let verdict = match ending {
+        seems if too_early => Verdict::UnderWay { seems },
         Some(ending) if seen_before || !(change.forced || ending == Ending::Halted) => Verdict::Ended(ending),
         seems if change.age <= change.deadline => Verdict::UnderWay { seems },
         // What only has to be seen once more is not stuck.
@@ -154,11 +158,19 @@ pub fn follow(
 }
 
 /// What one look says.
-fn look(change: &Followed<'_>, app: Option<&App>, evidence: &Evidence<'_>) -> (Option<Ending>, String) {
+struct Look {
+    ending: Option<Ending>,
+    /// Whether that may look otherwise in a moment.
+    too_early: bool,
+    reason: String,
+}
+
+fn look(change: &Followed<'_>, app: Option<&App>, evidence: &Evidence<'_>) -> Look {
+    let says = |ending: Option<Ending>, reason: String| Look { ending, too_early: false, reason };
     let Some(app) = app else {
         return match change.before {
-            Some(_) => (Some(Ending::Removed), "somebody removed the app".into()),
-            None => (Some(Ending::RolledBack), "the app that was created is gone again".into()),
+            Some(_) => says(Some(Ending::Removed), "somebody removed the app".into()),
+            None => says(Some(Ending::RolledBack), "the app that was created is gone again".into()),
         };
     };
     let report = judge(Some(app), evidence);
@@ -166,19 +178,27 @@ fn look(change: &Followed<'_>, app: Option<&App>, evidence: &Evidence<'_>) -> (O
         app.deployments().any(|id| id == own) || evidence.deployments.iter().any(|listed| listed.id == own)
     });
     if ours {
-        return (None, report.reason);
+        return says(None, report.reason);
     }
     let former = change.before.and_then(|before| before.app);
     if !is(change.wanted, app, former, change.ignore) {
-        return (Some(replaced(change, app)), differs(change, app));
+        return says(Some(replaced(change, app)), differs(change, app));
     }
     if report.cause == Cause::Mixed {
         let reason = format!("nothing carries the change on any more: {}", report.reason);
-        return (Some(Ending::Halted), reason);
+        return says(Some(Ending::Halted), reason);
     }
     match report.health {
-        Health::Healthy | Health::Suspended => (Some(Ending::Done), report.reason),
-        _ => (None, report.reason),
+        Health::Suspended => says(Some(Ending::Done), report.reason),
+        Health::Healthy => match too_early(app, change.now) {
+            Some(why) => Look {
+                ending: Some(Ending::Done),
+                too_early: true,
+                reason: format!("{}, but {why}", report.reason),
+            },
+            None => says(Some(Ending::Done), report.reason),
+        },
+        _ => says(None, report.reason),
     }
 }
 

@@ -10,8 +10,10 @@
 //! way; whether it takes too long is decided by those who know when it began.
 
 mod offers;
+mod steady;
 mod tasks;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::model::{Deployment, QueueItem, ReadinessResult, TaskFailure};
@@ -224,6 +226,11 @@ fn settled(app: &App, tasks: &Tasks, wanted: u64) -> (Health, Cause) {
     } else {
         (Health::Healthy, Cause::Alive)
     }
+}
+
+/// Why it is too early to say that an app that is healthy runs well; none where it is not.
+pub(super) fn too_early(app: &App, now: Timestamp) -> Option<String> {
+    steady::too_early(app, has_checks(app), now)
 }
 
 /// What holds the app, in words. After a forced change the app may not name its deployment yet while the list

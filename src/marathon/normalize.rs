@@ -185,7 +185,7 @@ pub fn strip_status(app: &App) -> App {
 }
 
 /// Whether a volume of that kind (`persistent`, `external`) is there.
-pub(super) fn has_volume(app: &Map<String, Value>, kind: &str) -> bool {
+pub(crate) fn has_volume(app: &Map<String, Value>, kind: &str) -> bool {
     let volumes = app.get("container").and_then(|c| c.get("volumes")).and_then(Value::as_array);
     volumes.into_iter().flatten().any(|v| v.get(kind).is_some())
 }

@@ -102,6 +102,9 @@ pub enum Operation {
         observed_version: String,
         /// What it does to the tasks.
         effect: Effect,
+        /// Whether what is there is what was put there last, and was seen to run well: then it is what is put back if this
+        /// fails.
+        from_good: bool,
         /// The deployments that it cancels, by force; nothing is forced where there is none.
         cancels: Vec<String>,
     },

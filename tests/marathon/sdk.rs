@@ -9,7 +9,7 @@ use std::time::Duration;
 use dcos_registry::clock::Entropy;
 use dcos_registry::config::MarathonSettings;
 use dcos_registry::controller::execute::Executor;
-use dcos_registry::controller::followup::Followups;
+use dcos_registry::controller::followup::{Followups, Known, Now};
 use dcos_registry::controller::guard::Limits;
 use dcos_registry::controller::hold::Holds;
 use dcos_registry::controller::observe::{follow_up, observe};
@@ -80,6 +80,7 @@ struct Life<'a> {
     world: &'a World,
     executor: Executor,
     holds: Holds,
+    known: std::sync::Mutex<Known>,
     /// The plans that it made, as far as they say anything about the service.
     said: Vec<String>,
 }
@@ -109,7 +110,9 @@ impl Cluster {
         let tenure = candidate.campaign(&stop).await.unwrap().unwrap();
         let write_limit = Duration::from_secs(3);
         let executor = Executor { marathon, storage, tenure: tenure.clone(), write_limit, stop, clock };
-        let mut life = Life { world: &self.world, executor, holds: Holds::new(entropy), said: Vec::new() };
+        let known = std::sync::Mutex::default();
+        let mut life =
+            Life { world: &self.world, executor, holds: Holds::new(entropy), known, said: Vec::new() };
         tokio::select! {
             biased;
             () = tenure.keep() => panic!("the lease is lost"),
@@ -122,7 +125,11 @@ impl Life<'_> {
     async fn look(&self, accepted: &Accepted) -> Plan {
         let (marathon, storage) = (&self.executor.marathon, &self.executor.storage);
         let (desired, control) = (&accepted.desired, storage.control.state());
-        let (inventory, now) = (&control.inventory, self.executor.clock.wall());
+        let (inventory, clock) = (&control.inventory, &self.executor.clock);
+        let mut known = self.known.lock().unwrap().clone();
+        known.note(inventory, clock.boot());
+        self.known.lock().unwrap().clone_from(&known);
+        let now = Now { wall: clock.wall(), boot: clock.boot(), known: &known };
         let looked = Box::pin(async {
             let mut observation = observe(marathon, storage, Some(desired)).await;
             // No write is forced, so that one look decides.

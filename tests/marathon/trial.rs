@@ -320,6 +320,7 @@ impl<'a> Trial<'a> {
             forced: self.script.fault.forced,
             age,
             deadline: DEADLINE,
+            now: self.world.clock.wall(),
         };
         let evidence = Evidence { deployments: &deployments, ..Evidence::default() };
         let verdict = follow(&change, app.as_ref(), &evidence, *earlier).verdict;

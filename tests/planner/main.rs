@@ -7,5 +7,6 @@ mod golden;
 mod laws;
 mod packages;
 mod removals;
+mod resumed;
 mod sdk;
 mod world;

@@ -87,7 +87,16 @@ impl Desk {
     }
 
     fn look(&self) -> Followups {
-        let now = BEGUN.saturating_add(SignedDuration::from_secs(self.age)).unwrap();
+        self.look_at(self.age, self.age)
+    }
+
+    /// A look so many seconds after the change by the wall clock, and after it became known by the boot clock.
+    fn look_at(&self, wall: i64, boot: i64) -> Followups {
+        let mut known = Known::default();
+        known.note(&self.inventory, Duration::from_secs(1000));
+        let wall = BEGUN.saturating_add(SignedDuration::from_secs(wall)).unwrap();
+        let boot = Duration::from_secs(1000) + Duration::from_secs(boot.unsigned_abs());
+        let now = Now { wall, boot, known: &known };
         follow_up(&self.desired, &self.observed, &self.inventory, &Followups::new(), now)
     }
 
@@ -127,6 +136,26 @@ fn only_what_is_under_way_and_was_looked_at_is_judged() {
     assert_eq!(unseen.verdict(), Some(Verdict::Ended(Ending::RolledBack)), "what was made is gone again");
     unseen.observed.marathon = Completeness::Partial("cut off".into());
     assert_eq!(unseen.verdict(), None);
+}
+
+#[test]
+fn a_change_is_no_older_than_it_has_been_known() {
+    let mut desk = Desk::new();
+    let progress = PlanProgress { status: "IN_PROGRESS".into(), ..PlanProgress::default() };
+    desk.observed.scheduler_plans.insert(id(), SchedulerPlan::InProgress(progress));
+    let verdict = |wall, boot| desk.look_at(wall, boot).remove(&id()).unwrap().verdict;
+    // The wall clock of who began it was an hour behind, or ours was put forward.
+    assert_eq!(verdict(3600, 60), Verdict::UnderWay { seems: None });
+    assert_eq!(verdict(3600, 61), Verdict::Stuck);
+    assert_eq!(verdict(60, 3600), Verdict::UnderWay { seems: None });
+    // Another change of the same app has time of its own.
+    let mut known = Known::default();
+    known.note(&desk.inventory, Duration::from_secs(1));
+    let mut later = desk.inventory.clone();
+    let rollout = later.apps.get_mut(&id()).unwrap().rollout.as_mut().unwrap();
+    rollout.since = BEGUN.saturating_add(SignedDuration::from_secs(5)).unwrap();
+    known.note(&later, Duration::from_secs(9));
+    assert_eq!(known.age(&id(), Duration::from_secs(10)), Duration::from_secs(1));
 }
 
 #[test]

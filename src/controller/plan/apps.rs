@@ -73,7 +73,7 @@ impl Planner<'_> {
         if let Some(intent) =
             self.inventory.intents.get(app_id).filter(|intent| was_applied(intent, seen, &unit.ignore))
         {
-            return Ok(resume(app_id, intent, unit.protect, seen));
+            return Ok(resume(app_id, intent, unit.protect, seen, &unit.ignore));
         }
         match owned {
             Some(owned) if owned.unit.source == id.source => {
@@ -216,6 +216,8 @@ impl Planner<'_> {
             book,
             observed_version: seen.version().to_owned(),
             effect: difference.effect,
+            from_good: owned.rollout.is_none()
+                && diff_remembered(&owned.applied, seen, None, ignore).is_ok_and(|d| d.changes.is_empty()),
             cancels,
         };
         let cause = if changed { Cause::Changed } else { Cause::Drifted };
@@ -325,13 +327,30 @@ pub(super) fn was_applied(intent: &Intent, seen: &App, ignore: &[String]) -> boo
         && same()
 }
 
-/// Takes into the books what such a write has done. The deployment that holds the app is that of the write: a
-/// stranger's would have been refused while it ran, or would have changed the app.
-pub(super) fn resume(app_id: &AppId, intent: &Intent, protect: bool, seen: &App) -> Verdict {
+/// Takes into the books what such a write has done. The deployment that holds the app may be that of the write; only where
+/// that is certain it is ours, and may be cancelled.
+pub(super) fn resume(
+    app_id: &AppId,
+    intent: &Intent,
+    protect: bool,
+    seen: &App,
+    ignore: &[String],
+) -> Verdict {
     let (applied, applied_digest) = (intent.applied.clone(), intent.body);
-    let deployment = seen.deployments().next().map(str::to_owned);
+    let last = seen.deployments().next().filter(|_| is_last_change(seen, ignore));
+    let deployment = last.map(str::to_owned);
     let book = BookEntry { applied, applied_digest, protect, failed: intent.failed.clone() };
     adopt(app_id, book, Cause::Resumed, seen, deployment)
+}
+
+/// Whether an app that is what we put there was not changed since: the times that Marathon keeps tell a change of the
+/// configuration from a restart and a scaling (`state/VersionInfo.scala` and `upgrade/GroupVersioningUtil.scala` of
+/// mesosphere/marathon). Where the number of instances is not ours, a scaling is not, either.
+fn is_last_change(seen: &App, ignore: &[String]) -> bool {
+    let info = |key: &str| seen.get("versionInfo")?.get(key)?.as_str();
+    let (scaled, configured) = (info("lastScalingAt"), info("lastConfigChangeAt"));
+    let is_last = |time: Option<&str>| time == Some(seen.version());
+    is_last(scaled) && (is_last(configured) || !ignore.iter().any(|pointer| pointer == "/instances"))
 }
 
 fn adopt(app_id: &AppId, book: BookEntry, cause: Cause, seen: &App, deployment: Option<String>) -> Verdict {

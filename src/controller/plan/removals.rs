@@ -3,8 +3,10 @@
 use super::{Held, Planner, Verdict, apps};
 use crate::controller::guard;
 use crate::manifest::ForeignDeployments;
+use crate::marathon::normalize::has_volume;
+use crate::marathon::sdk::SdkService;
 use crate::model::{
-    Action, AppId, Blocked, BlockedReason, Operation, Owned, UnitState, Waiting, WaitingReason,
+    Action, App, AppId, Blocked, BlockedReason, Operation, Owned, UnitPlan, UnitState, Waiting, WaitingReason,
 };
 
 impl Planner<'_> {
@@ -57,7 +59,7 @@ impl Planner<'_> {
         for (app_id, intent) in open {
             let verdict = match self.observed.apps.get(app_id) {
                 Some(seen) if apps::was_applied(intent, seen, &[]) => {
-                    apps::resume(app_id, intent, false, seen)
+                    apps::resume(app_id, intent, false, seen, &[])
                 }
                 None if self.observed.marathon.is_complete() => apps::forget(app_id),
                 // Somebody else's app by now, or nothing is known: leave it and the intent alone.
@@ -89,15 +91,35 @@ impl Planner<'_> {
         if begun {
             return self.delete(app_id, app, ForeignDeployments::Wait);
         }
-        // A unit that moved to another app id keeps the old app until the new one is ready.
-        let moved = self.plan.units.iter().find(|unit| unit.unit == owned.unit);
-        if let Some(unit) = moved
-            && !matches!(unit.state, UnitState::Ready { .. })
+        if let Some(unit) = self.plan.units.iter().find(|unit| unit.unit == owned.unit)
+            && let Err(held) = self.may_leave(app_id, app, unit)
         {
-            let message = format!("{} runs as {} now; that must be ready first", unit.unit, unit.target);
-            return Verdict::Held(Held::Waiting(WaitingReason::DependencyNotReady, message));
+            return Verdict::Held(held);
         }
         self.delete(app_id, app, ForeignDeployments::Wait)
+    }
+
+    /// Whether the old app of a unit that moved to another app id may go: not with what only it has, and not before the new
+    /// one was seen to run well.
+    fn may_leave(&self, app_id: &AppId, app: &App, unit: &UnitPlan) -> Result<(), Held> {
+        let has_service = SdkService::of(app).is_some();
+        if has_service || has_volume(&app.0, "persistent") {
+            let what = if has_service { "the tasks and volumes of its service" } else { "its volumes" };
+            let message = format!(
+                "{} runs as {} now, and removing {app_id} destroys {what}; delete it by hand when they are not needed any \
+                 more, or give the unit its old appId back",
+                unit.unit, unit.target
+            );
+            return Err(Held::Blocked(BlockedReason::WouldRecreate, message));
+        }
+        let under_way = |id: AppId| self.inventory.apps.get(&id).is_some_and(|new| new.rollout.is_some());
+        let is_ready = matches!(unit.state, UnitState::Ready { .. });
+        if !is_ready || AppId::new(&unit.target).is_ok_and(under_way) {
+            let message =
+                format!("{} runs as {} now; that must be seen to run well first", unit.unit, unit.target);
+            return Err(Held::Waiting(WaitingReason::DependencyNotReady, message));
+        }
+        Ok(())
     }
 
     fn record_removal(&mut self, app_id: &AppId, owned: &Owned, verdict: Verdict, earlier: &[usize]) {

@@ -112,6 +112,7 @@ fn restore(
         },
         observed_version: seen.version().to_owned(),
         effect: difference.effect,
+        from_good: false,
         cancels: seen.deployments().map(str::to_owned).collect(),
     };
     Ok(Verdict::Act { operation, cause: Cause::RolledBack, changes: difference.changes })

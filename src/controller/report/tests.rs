@@ -47,6 +47,7 @@ fn update() -> Operation {
         book: book(),
         observed_version: "v".into(),
         effect,
+        from_good: true,
         cancels: Vec::new(),
     }
 }

@@ -284,6 +284,24 @@ fn long_texts_are_condensed_to_digests() {
     );
 }
 
+#[test]
+fn package_labels_are_remembered_by_what_they_say() {
+    let content = json!({"name": "x", "text": "abc".repeat(400)});
+    let labelled = |content: &Value, level| {
+        let labels = json!({"DCOS_PACKAGE_DEFINITION": definition(content, level), "OTHER": definition(content, level)});
+        normalize(&with(&base(), &json!({"labels": labels}))).unwrap()
+    };
+    let (one, other) = (labelled(&content, 0), labelled(&content, 9));
+    let changed = |remembered: &App, observed: &App| {
+        let difference = diff_remembered(&condense(remembered), observed, None, &[]).unwrap();
+        paths(&difference).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(changed(&one, &one), [""; 0]);
+    assert_eq!(changed(&one, &other), ["/labels/OTHER"], "only package labels are decoded");
+    let another = labelled(&json!({"name": "y", "text": "abc".repeat(400)}), 0);
+    assert_eq!(changed(&one, &another), ["/labels/DCOS_PACKAGE_DEFINITION", "/labels/OTHER"]);
+}
+
 /// Some member with some value, or nothing.
 fn member(key: &'static str, values: Vec<Value>) -> impl Strategy<Value = Option<(String, Value)>> {
     proptest::option::of(proptest::sample::select(values).prop_map(move |value| (key.to_owned(), value)))

@@ -61,6 +61,7 @@ impl Case {
             forced: self.forced,
             age: Duration::from_secs(self.age),
             deadline: Duration::from_secs(60),
+            now: LATER.parse().unwrap(),
         };
         follow(&change, app, &Evidence { deployments: &deployments, ..Evidence::default() }, earlier)
     }
@@ -109,6 +110,27 @@ fn one_look_at_a_change_that_was_not_forced() {
     let created = Case { created: true, ..Case::new() };
     assert_eq!(created.follow(None, &[], None).verdict, ended(Ending::RolledBack));
     assert_eq!(created.verdict(&seen("other", LATER, &[], &[]), &[]), ended(Ending::Superseded));
+}
+
+#[test]
+fn one_good_moment_of_what_fails_again_and_again_is_no_success() {
+    let failing = |at: &str| {
+        let mut app = seen("new", OURS, &[], &[OURS, OURS]);
+        app.0.insert("lastTaskFailure".into(), json!({"timestamp": at, "version": OURS}));
+        app
+    };
+    // Our clock shows midnight of the third.
+    let case = Case::new();
+    let followup = case.follow(Some(&failing("2026-01-02T23:59:30.000Z")), &[], None);
+    assert_eq!(followup.verdict, seems(Ending::Done), "{}", followup.reason);
+    assert!(followup.reason.contains("it has run for 30 s only"), "{}", followup.reason);
+    let again = case.follow(Some(&failing("2026-01-02T23:59:30.000Z")), &[], Some(seems(Ending::Done)));
+    assert_eq!(again.verdict, seems(Ending::Done), "seen twice is not long");
+    assert_eq!(case.verdict(&failing("2026-01-02T23:59:00.000Z"), &[]), ended(Ending::Done));
+    // At the deadline the next moment decides.
+    let late = Case { age: 61, ..Case::new() };
+    assert_eq!(late.verdict(&failing("2026-01-02T23:59:30.000Z"), &[]), seems(Ending::Done));
+    assert_eq!(late.verdict(&seen("new", OURS, &[], &[OURS]), &[]), Verdict::Stuck);
 }
 
 #[test]

@@ -130,6 +130,6 @@ pub(super) fn config_change(app: &App) -> Option<Timestamp> {
     time(app.get("versionInfo").and_then(|info| info.get("lastConfigChangeAt")))
 }
 
-fn time(value: Option<&Value>) -> Option<Timestamp> {
+pub(super) fn time(value: Option<&Value>) -> Option<Timestamp> {
     value?.as_str()?.parse().ok()
 }

@@ -124,7 +124,8 @@ impl Running {
         let deployments: Vec<_> = self.deployment.iter().map(|id| json!({"id": id})).collect();
         let status = json!({
             "version": self.version, "deployments": deployments, "tasksStaged": 0, "tasksRunning": up,
-            "tasksHealthy": up, "tasksUnhealthy": 0, "versionInfo": {"lastConfigChangeAt": self.version},
+            "tasksHealthy": up, "tasksUnhealthy": 0,
+            "versionInfo": {"lastScalingAt": self.version, "lastConfigChangeAt": self.version},
         });
         shown.0.extend(status.as_object().unwrap().clone());
         shown.into_value()
@@ -258,6 +259,15 @@ impl Inner {
     /// Loses what the apps were before.
     pub(super) fn forget_versions(&mut self) {
         self.history.clear();
+    }
+
+    /// Scales an app as somebody else would, so often that Marathon forgets what was before.
+    pub(super) fn scale(&mut self, id: &AppId, instances: u64) {
+        let version = self.tick();
+        let app = self.apps.get_mut(id).unwrap();
+        app.definition.0.insert("instances".into(), instances.into());
+        app.version.clone_from(&version);
+        self.history = BTreeMap::from([((id.clone(), version), app.definition.clone())]);
     }
 
     /// Makes the past of all apps another than it was.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::{Asked, Cluster, Fault};
 use crate::clock::{Clock, Entropy};
 use crate::controller::execute::Executor;
-use crate::controller::followup::Followups;
+use crate::controller::followup::{Followups, Known, Now};
 use crate::controller::guard::Limits;
 use crate::controller::hold::Holds;
 use crate::controller::observe::{follow_up, observe};
@@ -67,6 +67,7 @@ pub(super) struct Rig {
     pub(super) executor: Executor,
     pub(super) holds: Holds,
     followups: Followups,
+    known: std::sync::Mutex<Known>,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     settings: PlanSettings,
@@ -102,7 +103,8 @@ impl Rig {
         };
         let holds = Holds::new(Entropy::seeded(3));
         let followups = Followups::new();
-        Self { cluster, store, executor, holds, followups, clock, stop, settings, disk, deaths: 0 }
+        let known = std::sync::Mutex::default();
+        Self { cluster, store, executor, holds, followups, known, clock, stop, settings, disk, deaths: 0 }
     }
 
     /// Looks and plans.
@@ -113,7 +115,13 @@ impl Rig {
     async fn look(&self, accepted: &Accepted) -> (Plan, Followups) {
         let (marathon, desired, inventory) = (&self.executor.marathon, &accepted.desired, &self.inventory());
         let mut observation = observe(marathon, &self.executor.storage, Some(desired)).await;
-        let (earlier, now) = (&self.followups, self.clock.wall());
+        let (earlier, boot) = (&self.followups, self.clock.boot());
+        let known = {
+            let mut known = self.known.lock().unwrap();
+            known.note(inventory, boot);
+            known.clone()
+        };
+        let now = Now { wall: self.clock.wall(), boot, known: &known };
         let followups = follow_up(marathon, desired, inventory, earlier, now, &mut observation).await;
         (plan(desired, &observation, inventory, &followups, &self.settings), followups)
     }
@@ -149,6 +157,7 @@ impl Rig {
         self.executor.tenure = Candidate::seize(&self.executor.storage, &self.clock).await;
         self.holds = Holds::new(Entropy::seeded(3));
         self.followups.clear();
+        self.known = std::sync::Mutex::default();
     }
 
     async fn live(&mut self, accepted: &Accepted) -> (Plan, Vec<Outcome>) {

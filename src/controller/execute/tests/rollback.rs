@@ -193,6 +193,19 @@ async fn what_failed_stays_known_when_the_process_dies_while_it_puts_back() {
 }
 
 #[tokio::test]
+async fn what_ran_before_is_found_under_its_newest_version() {
+    let upkeep = json!({"wait": {"timeout": "30s"}, "onFailure": "rollback", "ignore": ["/instances"]});
+    let manifest = |command: &str| manifest_of(&[app("a", command)], &upkeep);
+    let mut rig = Rig::new(&[]).await;
+    rig.cluster.with(|inner| inner.sick.extend(["sick"]));
+    rig.converge(&manifest("good")).await.unwrap();
+    rig.cluster.with(|inner| inner.scale(&id("/t/a"), 3));
+    passes(&mut rig, &manifest("sick")).await;
+    assert_eq!(command(&rig), "good");
+    assert!(rig.inventory().apps[&id("/t/a")].failed.is_some());
+}
+
+#[tokio::test]
 async fn what_comes_to_run_is_confirmed_once() {
     let mut rig = running().await;
     let better = manifest("better");
