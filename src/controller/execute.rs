@@ -481,16 +481,17 @@ fn intent(action: &Action, inventory: &Inventory, epoch: Epoch) -> Option<Contro
         | Operation::Confirm { .. }
         | Operation::Forget { .. } => return None,
     };
-    let (applied, body, failed) = match &action.operation {
+    let (applied, body, inputs, failed) = match &action.operation {
         Operation::CreateApp { book, .. } | Operation::UpdateApp { book, .. } => {
-            (book.applied.clone(), book.applied_digest, book.failed.clone())
+            (book.applied.clone(), book.applied_digest, book.inputs, book.failed.clone())
         }
         _ => {
             let owned = inventory.apps.get(app_id)?;
-            (owned.applied.clone(), owned.applied_digest, None)
+            (owned.applied.clone(), owned.applied_digest, None, None)
         }
     };
-    let intent = Intent { unit: action.unit.clone(), verb, body, applied, observed_version, failed, epoch };
+    let unit = action.unit.clone();
+    let intent = Intent { unit, verb, body, applied, inputs, observed_version, failed, epoch };
     Some(ControlOperation::Intent { app_id: app_id.clone(), intent })
 }
 
@@ -508,6 +509,7 @@ fn done(
             unit: action.unit.clone(),
             applied: book.applied.clone(),
             applied_digest: book.applied_digest,
+            inputs: book.inputs,
             version: written.version,
             deployment: written.deployment,
             unchanged_puts,

@@ -56,7 +56,8 @@ pub struct Followed<'a> {
 pub struct Before<'a> {
     /// Its observed version.
     pub version: &'a str,
-    /// Its canonical definition, where it is remembered; long texts may be condensed.
+    /// What was last wanted and ran well, in canonical form and without what the server filled in, where it is
+    /// remembered; long texts may be condensed.
     pub app: Option<&'a App>,
 }
 

@@ -9,7 +9,9 @@
 //! reported by it. [`normalize`] therefore is strict; [`normalize_dropping`] is as lenient as Marathon, and
 //! [`normalize_observed`] takes whatever a server of any version says.
 //!
-//! Not filled: `role`, which only the server knows; port numbers given as 0; the name of the default network.
+//! Not filled: `role`, which only the server knows; port numbers given as 0; the name of the default network;
+//! `maxLaunchDelaySeconds`, whose default depends on the server's version: another Marathon must not make another app of
+//! the same manifest.
 //! `residency` is left out: it has no effect, and a persistent volume implies it.
 
 mod expression;
@@ -83,7 +85,7 @@ pub fn normalize(app: &App) -> Result<Canonical, Vec<FieldError>> {
     normalize_for(app, Profile::default())
 }
 
-/// As [`normalize`], for a server of that profile: its defaults are filled in, and fields that it does not know are
+/// As [`normalize`], for a server of that profile: fields that it does not know are
 /// unknown fields.
 ///
 /// # Errors
@@ -133,18 +135,13 @@ pub fn normalize_observed(app: &App) -> Canonical {
     canonical(strip_status(app), &mut Walk::keeping_unknown())
 }
 
-/// Takes away what a server of that profile does not know, and fills in what it fills in and others do not.
+/// Takes away what a server of that profile does not know.
 fn adapt(app: &mut Map<String, Value>, profile: Profile, unknown: &mut Vec<FieldError>) {
     for (field, since) in profile.lacks() {
         if app.remove(field).is_some_and(|value| !value.is_null()) {
             let message = format!("needs {since} or later, and the cluster has {profile}; leave it out");
             unknown.push(FieldError::new(format!("/{field}"), message));
         }
-    }
-    if profile.max_launch_delay() != Profile::default().max_launch_delay()
-        && app.get("maxLaunchDelaySeconds").is_none_or(Value::is_null)
-    {
-        app.insert("maxLaunchDelaySeconds".into(), profile.max_launch_delay().into());
     }
 }
 

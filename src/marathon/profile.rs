@@ -64,12 +64,6 @@ impl Profile {
         self.service_ports.0..=self.service_ports.1
     }
 
-    /// `maxLaunchDelaySeconds` of an app that does not say it: an hour before 1.8.
-    #[must_use]
-    pub fn max_launch_delay(self) -> u64 {
-        if self.minor < 8 { 3600 } else { 300 }
-    }
-
     /// The fields that this line does not know, each with the line that brought it.
     pub fn lacks(self) -> impl Iterator<Item = (&'static str, Self)> {
         let later = LATER.into_iter().filter(move |(_, minor)| *minor > self.minor);
@@ -116,7 +110,5 @@ mod tests {
         assert_eq!(lacks("1.8.1"), ["role", "resourceLimits"]);
         assert_eq!(lacks("1.9.100"), ["resourceLimits"]);
         assert!(lacks("1.10.1").is_empty() && lacks("1.11.1").is_empty());
-        let delays = ["1.7.1", "1.8.0", "1.11.0"].map(|version| Profile::of(version).max_launch_delay());
-        assert_eq!(delays, [3600, 300, 300]);
     }
 }

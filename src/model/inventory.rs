@@ -17,6 +17,10 @@ pub struct Owned {
     pub applied: App,
     /// Digest of the same, uncut.
     pub applied_digest: Digest,
+    /// Digest of what the unit consists of before it is rendered. Where it stays the same, another definition is the work of
+    /// another version of this program, or of another Marathon. None in books of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Digest>,
     /// The app version that Marathon answered.
     pub version: String,
     /// The deployment that Marathon answered.
@@ -108,6 +112,9 @@ pub struct Intent {
     pub body: Digest,
     /// The desired app, condensed as in [`Owned::applied`]; for a removal what was last applied.
     pub applied: App,
+    /// As [`Owned::inputs`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Digest>,
     /// The app version observed before, empty for a create.
     pub observed_version: String,
     /// As [`Owned::failed`], for a write that puts the last good definition back.

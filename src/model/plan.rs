@@ -58,6 +58,9 @@ pub struct BookEntry {
     pub applied: App,
     /// Digest of the desired app.
     pub applied_digest: Digest,
+    /// As [`super::Owned::inputs`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Digest>,
     /// Whether the unit is protected.
     pub protect: bool,
     /// What failed, where this is put back in its place.
@@ -240,6 +243,8 @@ pub enum BlockedReason {
     WouldRecreate,
     /// It was put there, failed, and what was good before was put back.
     RolledBack,
+    /// The unit did not change, and another version of this program, or another Marathon, makes something else of it.
+    RendererChanged,
     /// An SDK service is to be removed, and it is not known where Admin Router is.
     NoAdminRouter,
     /// An SDK service is desired and already uninstalls itself.
@@ -264,6 +269,7 @@ impl BlockedReason {
             Self::NotConvergent => "NotConvergent",
             Self::WouldRecreate => "WouldRecreate",
             Self::RolledBack => "RolledBack",
+            Self::RendererChanged => "RendererChanged",
             Self::NoAdminRouter => "NoAdminRouter",
             Self::Uninstalling => "Uninstalling",
         }

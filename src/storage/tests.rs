@@ -175,6 +175,7 @@ pub(super) fn unit(n: u8) -> UnitId {
 
 pub(super) fn intent(n: u8, epoch: Epoch) -> Intent {
     Intent {
+        inputs: None,
         unit: unit(n),
         verb: IntentVerb::Update,
         body: Digest::of(&[n]),
@@ -187,6 +188,7 @@ pub(super) fn intent(n: u8, epoch: Epoch) -> Intent {
 
 pub(super) fn owned(n: u8) -> Owned {
     Owned {
+        inputs: None,
         unit: unit(n),
         applied: serde_json::from_value(json!({"id": app_id(n), "cpus": 0.1, "cmd": "ä\u{1}"})).unwrap(),
         applied_digest: Digest::of(&[n]),

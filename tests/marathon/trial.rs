@@ -306,11 +306,14 @@ impl<'a> Trial<'a> {
                 _ => (age > DEADLINE).then_some(Seen::Stuck),
             };
         }
-        let before_app = self.before.as_ref().map(normalize_observed);
-        let before = self
-            .before
-            .as_ref()
-            .map(|before| Before { version: before.version(), app: before_app.as_deref() });
+        let before_app = self.before.as_ref().map(|before| {
+            // Only what was asked for is remembered; this the server filled in.
+            let mut app = normalize_observed(before).into_app();
+            app.0.remove("maxLaunchDelaySeconds");
+            app
+        });
+        let before =
+            self.before.as_ref().map(|before| Before { version: before.version(), app: before_app.as_ref() });
         let change = Followed {
             deployment: written.deployment.as_deref(),
             version: &written.version,

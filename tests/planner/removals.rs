@@ -79,6 +79,7 @@ fn an_announced_removal_that_was_never_sent_is_planned_anew() {
         body: owned.applied_digest,
         applied: owned.applied.clone(),
         observed_version: owned.version.clone(),
+        inputs: None,
         failed: None,
         epoch: Epoch(1),
     };

@@ -19,6 +19,7 @@ fn interrupted(version_info: &Value) -> World {
         body: book.applied_digest,
         applied: book.applied.clone(),
         observed_version: observed_version.clone(),
+        inputs: None,
         failed: None,
         epoch: Epoch(1),
     };
@@ -90,4 +91,42 @@ fn the_old_app_stays_until_the_new_one_was_seen_to_run_well() {
     world.inventory.apps.get_mut(&app_id("/new/a")).unwrap().rollout = None;
     world.converge(&moved);
     assert!(!world.observation.apps.contains_key(&app_id("/old/a")));
+}
+
+/// An upgrade of Marathon, or that nobody tells its version any more.
+#[test]
+fn no_app_changes_because_marathon_is_another_one() {
+    let mut world = World::new();
+    world.observation.marathon_version = Some("1.7.189".to_owned());
+    let wanted = manifest(&[("a", "/t/a", json!({}))]);
+    world.converge(&wanted);
+    let id = app_id("/t/a");
+    world.observation.apps.get_mut(&id).unwrap().0.insert("maxLaunchDelaySeconds".to_owned(), 3600.into());
+    for version in [None, Some("1.8.244"), Some("1.11.24")] {
+        world.observation.marathon_version = version.map(str::to_owned);
+        assert_eq!(world.plan(&wanted).actions, [], "{version:?}");
+    }
+}
+
+#[test]
+fn a_unit_that_did_not_change_is_not_put_anew_because_it_is_rendered_differently() {
+    let mut world = World::new();
+    let wanted = manifest(&[("a", "/t/a", json!({}))]);
+    world.converge(&wanted);
+    // As an older version of this program would have made and remembered it.
+    let id = app_id("/t/a");
+    let owned = world.inventory.apps.get_mut(&id).unwrap();
+    owned.applied.0.insert("taskKillGracePeriodSeconds".to_owned(), 7.into());
+    owned.applied_digest = owned.applied.digest();
+    let app = world.observation.apps.get_mut(&id).unwrap();
+    app.0.insert("taskKillGracePeriodSeconds".to_owned(), 7.into());
+    let plan = world.plan(&wanted);
+    assert_eq!((plan.actions.len(), plan.blocked.len()), (0, 1), "{plan:?}");
+    assert_eq!(plan.blocked[0].reason, BlockedReason::RendererChanged);
+    assert!(plan.blocked[0].message.contains("/taskKillGracePeriodSeconds"), "{}", plan.blocked[0].message);
+    // Who changes the unit means it; and books of older programs do not say.
+    let labelled = manifest(&[("a", "/t/a", json!({"app": {"labels": {"A": "b"}}}))]);
+    assert_eq!(world.plan(&labelled).actions.len(), 1);
+    world.inventory.apps.get_mut(&id).unwrap().inputs = None;
+    assert_eq!(world.plan(&wanted).actions.len(), 1);
 }

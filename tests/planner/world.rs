@@ -119,6 +119,7 @@ impl World {
                     body: owned.applied_digest,
                     applied: owned.applied.clone(),
                     observed_version: owned.version.clone(),
+                    inputs: None,
                     failed: None,
                     epoch: Epoch(1),
                 };
@@ -143,6 +144,7 @@ impl World {
 
     fn own(&mut self, unit: &UnitId, app_id: &AppId, book: &BookEntry, version: &str) {
         let owned = Owned {
+            inputs: book.inputs,
             unit: unit.clone(),
             applied: book.applied.clone(),
             applied_digest: book.applied_digest,

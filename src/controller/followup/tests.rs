@@ -69,6 +69,7 @@ impl Desk {
             unchanged_puts: 0,
             protect: false,
             rollout: Some(Rollout { since: BEGUN, from: None, forced: false, good: Some(good) }),
+            inputs: None,
             failed: None,
         };
         let mut seen = wanted.into_app();
@@ -121,6 +122,7 @@ fn only_what_is_under_way_and_was_looked_at_is_judged() {
         body: owned.applied_digest,
         applied: owned.applied,
         observed_version: String::new(),
+        inputs: None,
         failed: None,
         epoch: Epoch(1),
     };

@@ -1,5 +1,7 @@
 //! The verdict on one app: create, update, leave alone, wait, or refuse.
 
+use serde_json::json;
+
 use super::{Held, Planner, Standing, Verdict, deployments_are_ours, to_cancel};
 use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app};
 use crate::controller::guard;
@@ -9,8 +11,8 @@ use crate::marathon::health::{Evidence, Health, HealthReport, judge};
 use crate::marathon::normalize::{Canonical, FieldError};
 use crate::marathon::sdk::SdkService;
 use crate::model::{
-    App, AppId, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Intent, IntentVerb, Operation, Owned,
-    UnitId, UnitKind, UnitState, WaitingReason,
+    App, AppId, BlockedReason, BookEntry, Cause, Change, Digest, Drift, Effect, Intent, IntentVerb,
+    Operation, Owned, UnitId, UnitKind, UnitState, WaitingReason,
 };
 
 /// A unit together with the app that it wants.
@@ -19,6 +21,7 @@ pub(super) struct Wish<'a> {
     pub(super) unit: &'a DesiredUnit,
     pub(super) app_id: &'a AppId,
     wanted: Canonical,
+    inputs: Digest,
 }
 
 impl Wish<'_> {
@@ -26,6 +29,7 @@ impl Wish<'_> {
         BookEntry {
             applied: condense(&self.wanted),
             applied_digest: self.wanted.digest(),
+            inputs: Some(self.inputs),
             protect: self.unit.protect,
             failed: None,
         }
@@ -66,8 +70,8 @@ impl Planner<'_> {
         if unit.absent {
             return self.absent(id, unit, app_id);
         }
-        let wanted = self.wanted(unit, app_id)?;
-        let wish = Wish { id, unit, app_id, wanted };
+        let (wanted, inputs) = (self.wanted(unit, app_id)?, self.inputs(unit, app_id));
+        let wish = Wish { id, unit, app_id, wanted, inputs };
         let owned = self.inventory.apps.get(app_id);
         let Some(seen) = self.observed.apps.get(app_id) else { return self.create(&wish, owned) };
         if let Some(intent) =
@@ -112,6 +116,27 @@ impl Planner<'_> {
         let release = published.map_or_else(|| self.planned_release(package), |p| p.release_version);
         let package = PackageVersionOf { coordinate: &content.coordinate, metadata, release };
         wanted_app(unit, app_id, Some(&package), &self.settings.public_url, self.profile).map_err(failed)
+    }
+
+    /// Digest of all that the app is rendered from, but for this program and the Marathon that it is for.
+    fn inputs(&self, unit: &DesiredUnit, app_id: &AppId) -> Digest {
+        let inputs = match &unit.goal {
+            Goal::App { written, .. } => json!([app_id, written]),
+            Goal::Service { package, options, named } => {
+                let version = self.desired.units.get(package).and_then(|unit| match &unit.goal {
+                    Goal::Package { content, digest } => {
+                        let published = self.observed.packages.get(&content.coordinate);
+                        let release =
+                            published.map_or_else(|| self.planned_release(package), |p| p.release_version);
+                        Some((&content.coordinate, published.map_or(*digest, |p| p.digest), release))
+                    }
+                    _ => None,
+                });
+                json!([app_id, version, options, named, self.settings.public_url])
+            }
+            Goal::Package { .. } => json!([app_id]),
+        };
+        Digest::of(inputs.to_string().as_bytes())
     }
 
     /// The release version that this plan gives to a Package unit.
@@ -196,6 +221,7 @@ impl Planner<'_> {
             let same_book = !changed
                 && owned.unit == *wish.id
                 && owned.protect == wish.unit.protect
+                && owned.inputs == book.inputs
                 && owned.unchanged_puts == 0
                 && owned.failed.is_none()
                 && !self.inventory.intents.contains_key(wish.app_id);
@@ -204,6 +230,9 @@ impl Planner<'_> {
             return if same_book { self.stand(wish, owned, seen) } else { Ok(rebook()) };
         }
         self.refuse_failed(wish, book.applied_digest, owned, seen)?;
+        if changed && owned.inputs == book.inputs {
+            return Err(rendered_anew(&difference));
+        }
         if !changed && wish.unit.drift != DriftPolicy::Enforce {
             return Ok(self.tolerate(wish, difference.changes, seen));
         }
@@ -279,9 +308,23 @@ pub(super) fn refused(faults: &[FieldError]) -> Held {
     Held::Blocked(BlockedReason::RenderFailed, faults.join("; "))
 }
 
+/// A unit that did not change and is rendered differently.
+fn rendered_anew(difference: &Difference) -> Held {
+    let message = format!(
+        "it did not change, and is rendered differently by this version of the controller or for this Marathon, in {}; \
+         change the unit, if only a label, to have that put in force",
+        paths_of(difference)
+    );
+    Held::Blocked(BlockedReason::RendererChanged, message)
+}
+
+fn paths_of(difference: &Difference) -> String {
+    difference.changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// What is not done though it is due: destroying volumes, and putting the same thing for ever.
 pub(super) fn refuse_harm(difference: &Difference, fruitless: bool) -> Result<(), Held> {
-    let fields = || difference.changes.iter().map(|c| c.path.as_str()).collect::<Vec<_>>().join(", ");
+    let fields = || paths_of(difference);
     if difference.effect == Effect::Recreate {
         let message = format!(
             "changing {} destroys the app's volumes; remove the app by hand if that is wanted",
@@ -339,7 +382,8 @@ pub(super) fn resume(
     let (applied, applied_digest) = (intent.applied.clone(), intent.body);
     let last = seen.deployments().next().filter(|_| is_last_change(seen, ignore));
     let deployment = last.map(str::to_owned);
-    let book = BookEntry { applied, applied_digest, protect, failed: intent.failed.clone() };
+    let (inputs, failed) = (intent.inputs, intent.failed.clone());
+    let book = BookEntry { applied, applied_digest, inputs, protect, failed };
     adopt(app_id, book, Cause::Resumed, seen, deployment)
 }
 

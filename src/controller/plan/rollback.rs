@@ -107,6 +107,8 @@ fn restore(
         book: BookEntry {
             applied: good.applied.clone(),
             applied_digest: good.applied_digest,
+            // They are those of another state of the unit.
+            inputs: None,
             protect: wish.unit.protect,
             failed: Some(Failed { digest: owned.applied_digest, reason }),
         },

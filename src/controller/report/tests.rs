@@ -27,7 +27,7 @@ fn app() -> App {
 }
 
 fn book() -> BookEntry {
-    BookEntry { applied: app(), applied_digest: app().digest(), protect: false, failed: None }
+    BookEntry { applied: app(), applied_digest: app().digest(), inputs: None, protect: false, failed: None }
 }
 
 fn publish() -> Operation {

@@ -49,7 +49,7 @@ const APP_FIELDS: &[Field] = &[
     optional("ipAddress", Object(IP_ADDRESS)),
     default("killSelection", Word(&["YOUNGEST_FIRST", "OLDEST_FIRST"]), IsText("YOUNGEST_FIRST")),
     default("labels", LABELS, EmptyMap),
-    default("maxLaunchDelaySeconds", SECONDS, IsInt(300)),
+    optional("maxLaunchDelaySeconds", SECONDS),
     default("mem", Number(0.0, f64::INFINITY), IsInt(128)),
     omit_empty("networks", List(&Object(NETWORK))),
     optional("portDefinitions", List(&Object(PORT_DEFINITION))),

@@ -18,11 +18,11 @@ fn faults(value: Value) -> Vec<String> {
 }
 
 #[test]
-fn the_smallest_app_gets_every_default() {
+fn the_smallest_app_gets_every_default_that_all_versions_share() {
     let expected = json!({
         "id": "/sleep", "cmd": "sleep 1", "backoffFactor": 1.15, "backoffSeconds": 1, "cpus": 1, "disk": 0,
         "executor": "", "gpus": 0, "instances": 1, "killSelection": "YOUNGEST_FIRST", "labels": {},
-        "maxLaunchDelaySeconds": 300, "mem": 128, "networks": [{"mode": "host"}],
+        "mem": 128, "networks": [{"mode": "host"}],
         "portDefinitions": [{"port": 0, "name": "default", "protocol": "tcp"}], "requirePorts": false,
         "unreachableStrategy": {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0},
         "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 1},
@@ -331,14 +331,14 @@ fn an_observed_app_is_never_refused_and_keeps_what_we_do_not_know() {
 }
 
 #[test]
-fn older_servers_fill_in_other_defaults_and_do_not_know_newer_fields() {
+fn older_servers_do_not_know_newer_fields_and_their_defaults_are_left_to_them() {
     let written = app(json!({
         "id": "/a", "cmd": "true", "role": "dev", "resourceLimits": {"cpus": 2}, "executorResources": null,
         "maxLaunchDelaySeconds": null,
     }));
     let newest = normalize_for(&written, Profile::default()).unwrap();
     assert_eq!(newest, normalize(&written).unwrap());
-    assert_eq!(newest.get("maxLaunchDelaySeconds"), Some(&json!(300)));
+    assert_eq!(newest.get("maxLaunchDelaySeconds"), None, "five minutes since 1.8, an hour before");
     let faults = |version| {
         let faults = normalize_for(&written, Profile::of(version)).unwrap_err();
         faults.iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -350,7 +350,7 @@ fn older_servers_fill_in_other_defaults_and_do_not_know_newer_fields() {
     assert_eq!(faults("1.9.100").len(), 1);
     let (dropped, told) = normalize_dropping_for(&written, Profile::of("1.7.189")).unwrap();
     assert_eq!((dropped.get("role"), dropped.get("resourceLimits"), told.len()), (None, None, 2));
-    assert_eq!(dropped.get("maxLaunchDelaySeconds"), Some(&json!(3600)));
+    assert_eq!(dropped.get("maxLaunchDelaySeconds"), None);
     // What was canonical stays as it is, also where it is looked at as if for another server.
     assert_eq!(normalize(&dropped).unwrap(), dropped);
 }
