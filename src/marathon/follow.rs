@@ -262,7 +262,7 @@ pub fn remedy(
     let Some(app) = app.filter(|_| verdict.is_failure()) else { return Remedy::None };
     if !has_last_good {
         return Remedy::Refused(
-            "no definition is known that ran well, so there is nothing to put back".into(),
+            "no definition that ran well is remembered: there was none, or it is too long".into(),
         );
     }
     if let Some(foreign) = app.deployments().find(|id| !may_cancel(id)) {

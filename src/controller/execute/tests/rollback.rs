@@ -133,7 +133,7 @@ async fn there_is_nothing_to_put_back_where_nothing_ever_ran() {
     assert!(message.starts_with("NotReadyInTime: not done within 30 s: "), "{message}");
     assert!(
         message.ends_with(
-            "; it is not rolled back: no definition is known that ran well, so there is nothing to put back"
+            "; it is not rolled back: no definition that ran well is remembered: there was none, or it is too long"
         ),
         "{message}"
     );
