@@ -13,10 +13,11 @@ mod endpoints;
 pub mod events;
 mod sdk;
 mod surface;
+mod told;
 mod trust;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Certificate, Method};
@@ -35,6 +36,7 @@ use auth::Credentials;
 use call::{Call, LONGEST_LISTING, READ_TRIES};
 use endpoints::Endpoints;
 use sdk::{Plans, admin_routers};
+use told::Told;
 
 /// How many calls one cluster has to bear from us at once.
 const MOST_CALLS: usize = 16;
@@ -68,9 +70,6 @@ const EMBED: [(&str, &str); 4] = [
     ("embed", "apps.lastTaskFailure"),
 ];
 
-/// How long what a server told of itself is believed; a cluster is not upgraded more often.
-const VERSION_PAUSE: Duration = Duration::from_secs(600);
-
 /// A Marathon. Cheap to clone; clones share connections, credentials and the turns that they take.
 #[derive(Clone)]
 pub struct Client {
@@ -85,15 +84,7 @@ pub struct Client {
     clock: Clock,
     entropy: Entropy,
     metrics: Metrics,
-    told: Arc<Mutex<Asked>>,
-}
-
-/// What the server told of itself last.
-#[derive(Default)]
-struct Asked {
-    info: Option<Info>,
-    /// When it is asked again, on the boot clock.
-    again_at: Duration,
+    told: Arc<Told>,
 }
 
 /// A change that Marathon accepted.
@@ -176,6 +167,7 @@ impl Client {
         let credentials = Credentials::new(&settings.auth, http.clone(), origin, parts);
         let credentials = credentials.map_err(|error| MarathonError::Credentials(Arc::new(error)))?;
         Ok(Self {
+            told: Arc::new(Told::new(entropy.clone())),
             http,
             endpoints,
             admin_routers,
@@ -186,7 +178,6 @@ impl Client {
             clock,
             entropy,
             metrics,
-            told: Arc::default(),
         })
     }
 
@@ -251,23 +242,11 @@ impl Client {
         self.write(Call { verb: Method::DELETE, query: &query, ..Call::get(&app_path(id)) }).await
     }
 
-    /// The server's version and how it was started, asked now and then; none where it does not tell us. That takes a
-    /// permission of its own on DC/OS Enterprise, so callers must do without.
+    /// The server's version and how it was started, asked now and then; none where it never told us. That takes a
+    /// permission of its own on DC/OS Enterprise, so callers must do without. While it cannot be asked, what it told
+    /// last still counts.
     pub async fn told(&self) -> Option<Info> {
-        let now = self.clock.boot();
-        let asked = || self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        {
-            let mut asked = asked();
-            if now < asked.again_at {
-                return asked.info.clone();
-            }
-            asked.again_at = now + VERSION_PAUSE;
-        }
-        match self.info().await {
-            Ok(info) => asked().info = Some(info),
-            Err(error) => tracing::debug!(%error, "Marathon does not tell its version"),
-        }
-        asked().info.clone()
+        self.told.get(&self.clock, self.timeouts.read, self.info()).await
     }
 
     async fn write(&self, call: Call<'_>) -> Result<Written, MarathonError> {

@@ -1,6 +1,7 @@
 //! Groups, deployments, the queue, versions, pods and the server.
 
 use super::*;
+use crate::marathon::client::told::VERSION_PAUSE;
 
 #[tokio::test]
 async fn a_deployment_is_cancelled_as_it_was_said() {
@@ -82,16 +83,25 @@ async fn deployments_and_info_are_read_tolerantly() {
     assert_eq!(client.info().await.unwrap().version, "1.11.24");
 }
 
+/// A client that asks a scripted server, and the clock that it goes by.
+async fn dated(script: &Script) -> (Client, Clock) {
+    let settings = MarathonSettings::plain(&script.serve().await);
+    let clock = Clock::fixed(1_000_000);
+    let parts = (clock.clone(), Entropy::seeded(1));
+    (Client::connect(&settings, Timeouts::default(), parts, Metrics::new().unwrap()).unwrap(), clock)
+}
+
+async fn version(client: &Client) -> Option<String> {
+    client.told().await.map(|told| told.version)
+}
+
 #[tokio::test]
 async fn the_version_is_asked_now_and_then_and_kept_where_it_is_not_told() {
     let script = Script::default()
         .answer(403, "<html></html>")
         .answer(200, r#"{"version": "1.8.222", "marathon_config": {"local_port_min": 30000, "local_port_max": 30100}}"#)
         .answer(403, "<html></html>");
-    let settings = MarathonSettings::plain(&script.serve().await);
-    let clock = Clock::fixed(1_000_000);
-    let parts = (clock.clone(), Entropy::seeded(1));
-    let client = Client::connect(&settings, Timeouts::default(), parts, Metrics::new().unwrap()).unwrap();
+    let (client, clock) = dated(&script).await;
     for expected in [None, Some("1.8.222"), Some("1.8.222")] {
         for _ in 0..2 {
             let told = client.told().await;
@@ -102,4 +112,30 @@ async fn the_version_is_asked_now_and_then_and_kept_where_it_is_not_told() {
         clock.advance(VERSION_PAUSE);
     }
     assert_eq!(script.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_version_that_was_not_told_is_asked_for_soon_and_ever_more_seldom() {
+    let script = (0..9).fold(Script::default(), |script, _| script.answer(500, "boom"));
+    let script = script.answer(200, r#"{"version": "1.8.222"}"#).answer(500, "boom");
+    let (client, clock) = dated(&script).await;
+    let mut pauses = Vec::new();
+    for asked in 1..=9 {
+        assert_eq!((version(&client).await, script.asked().len()), (None, asked));
+        let mut seconds = 0;
+        while version(&client).await.is_none() && script.asked().len() == asked {
+            clock.advance(Duration::from_secs(1));
+            seconds += 1;
+        }
+        pauses.push(seconds);
+    }
+    assert!((5..=7).contains(&pauses[0]) && pauses.is_sorted() && pauses[8] == 60, "{pauses:?}");
+    // A success is believed for long, and a failure after it takes nothing away and is soon made good.
+    for (pause, asked) in [(VERSION_PAUSE - Duration::from_secs(1), 10), (Duration::from_secs(1), 11)] {
+        clock.advance(pause);
+        assert_eq!((version(&client).await.as_deref(), script.asked().len()), (Some("1.8.222"), asked));
+    }
+    let script = script.answer(200, r#"{"version": "1.9.100"}"#);
+    clock.advance(Duration::from_secs(7));
+    assert_eq!((version(&client).await.as_deref(), script.asked().len()), (Some("1.9.100"), 12));
 }
