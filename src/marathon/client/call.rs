@@ -1,9 +1,11 @@
 //! One call: a turn, who we are, an endpoint, redirects, and another try where that is safe.
 //!
-//! What is safe. A GET may be asked again. A write is sent once: after a lost answer it may have happened, so the
-//! caller looks again first. Two things are no second try of a write. Another endpoint is asked where no connection came
-//! about, so that nothing was sent; not for a POST, which is worth being sure. And after a refusal for who we are,
-//! or a redirect, the server has said that it did nothing.
+//! What is safe. A GET may be asked again, so it goes on to the next endpoint wherever one does not answer as it should:
+//! not at all, not in its share of the time, or as a proxy does that has nobody behind it. A write is sent once: after a
+//! lost answer it may have happened, so the caller looks again first. Three things are no second try of a write. Another
+//! endpoint is asked where no connection came about, so that nothing was sent; not for a POST, which is worth being
+//! sure. It is asked, also by a POST, where a standby says that it knows no leader: the request went no further. And after a
+//! refusal for who we are, or a redirect, the server has said that it did nothing.
 
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::auth::Grant;
+use super::endpoints::Attempt;
 use super::trust::distrust;
 use super::{Client, endpoints};
 use crate::marathon::error::MarathonError;
@@ -100,22 +103,38 @@ impl Client {
 
     async fn anywhere(&self, call: &Call<'_>, grant: Option<&Grant>) -> Result<Answer, MarathonError> {
         let mut result = Err(MarathonError::BaseUrl(String::new()));
-        for (number, base) in self.endpoints.in_order() {
-            result = self.at(base, call, grant).await;
+        for attempt in self.endpoints.attempts() {
+            let asked = self.at(attempt.base, call, grant);
+            result = self.in_its_time(&attempt, (&call.verb, self.timeouts.read), asked).await;
             match &result {
-                Err(error) if error.is_unreached() => {
-                    self.endpoints.pass_over(number);
-                    if call.verb == Method::POST {
+                Err(error) if is_away(error) => {
+                    if !may_be_asked_elsewhere(&call.verb, error) {
                         break;
                     }
                 }
                 _ => {
-                    self.endpoints.prefer(number);
+                    attempt.keep();
                     break;
                 }
             }
         }
         result
+    }
+
+    /// Lets an endpoint have its share of the limit, where another one may be asked afterwards.
+    pub(super) async fn in_its_time<T>(
+        &self,
+        attempt: &Attempt<'_>,
+        (verb, limit): (&Method, Duration),
+        asked: impl Future<Output = Result<T, MarathonError>>,
+    ) -> Result<T, MarathonError> {
+        match attempt.share_of(limit).filter(|_| *verb == Method::GET) {
+            None => asked.await,
+            Some(share) => self.clock.timeout(share, asked).await.unwrap_or_else(|passed| {
+                self.metrics.marathon_request(verb.as_str(), None);
+                Err(MarathonError::Timeout(passed.0))
+            }),
+        }
     }
 
     /// Asks at one endpoint and reads the answer to its end.
@@ -137,22 +156,31 @@ impl Client {
         read(self.respond(base, call, grant).await?, call.limit).await
     }
 
-    /// Asks at the first endpoint that is there, for an answer that does not end.
+    /// Asks for an answer that does not end.
     pub(super) async fn stream_anywhere(
         &self,
         call: &Call<'_>,
         grant: Option<&Grant>,
     ) -> Result<reqwest::Response, MarathonError> {
         let mut result = Err(MarathonError::BaseUrl(String::new()));
-        for (number, base) in self.endpoints.in_order() {
-            result = self.respond(base, call, grant).await;
-            match &result {
-                Err(error) if error.is_unreached() => {
-                    self.endpoints.pass_over(number);
-                }
-                _ => break,
+        for attempt in self.endpoints.attempts() {
+            let asked = self.stream_at(attempt.base, call, grant);
+            result = self.in_its_time(&attempt, (&call.verb, self.timeouts.read), asked).await;
+            if !result.as_ref().is_err_and(is_away) {
+                attempt.keep();
+                break;
             }
         }
+        result
+    }
+
+    async fn stream_at(
+        &self,
+        base: &Url,
+        call: &Call<'_>,
+        grant: Option<&Grant>,
+    ) -> Result<reqwest::Response, MarathonError> {
+        let result = self.respond(base, call, grant).await;
         let code = result.as_ref().ok().map(|response| response.status().as_u16());
         self.metrics.marathon_request(call.verb.as_str(), code);
         let response = result?;
@@ -244,6 +272,21 @@ fn redirect(response: &reqwest::Response) -> Option<String> {
     ];
     let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     location.filter(|_| moved.contains(&response.status())).map(Into::into)
+}
+
+/// Whether nobody answers at an endpoint who could: it is not there, or nothing is behind it.
+pub(super) fn is_away(error: &MarathonError) -> bool {
+    passes(error) || error.is_unreached() || matches!(error, MarathonError::Timeout(_))
+}
+
+/// Whether the next endpoint may be asked after such an error.
+fn may_be_asked_elsewhere(verb: &Method, error: &MarathonError) -> bool {
+    match *verb {
+        Method::GET => true,
+        _ if matches!(error, MarathonError::NoLeader { .. }) => true,
+        Method::POST => false,
+        _ => error.is_unreached(),
+    }
 }
 
 /// Whether a GET may well succeed a moment later.

@@ -6,6 +6,7 @@
 //! never from TLS to plain HTTP: who we are must not be told to anybody else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use reqwest::Url;
 
@@ -27,22 +28,16 @@ impl Endpoints {
         Ok(Self { all, current: AtomicUsize::new(0) })
     }
 
-    /// All of them, the one that answered last first.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (usize, &Url)> {
-        let first = self.current.load(Ordering::Relaxed) % self.all.len();
+    /// One attempt at each of them, at the one that answered last first.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = Attempt<'_>> {
+        let (first, count) = (self.current.load(Ordering::Relaxed), self.all.len());
         let (before, after) = self.all.split_at(first);
-        let numbers = (first..self.all.len()).chain(0..first);
-        numbers.zip(after.iter().chain(before))
-    }
-
-    /// Begins with this one from now on.
-    pub(super) fn prefer(&self, number: usize) {
-        self.current.store(number, Ordering::Relaxed);
-    }
-
-    /// Begins with the one after this one from now on.
-    pub(super) fn pass_over(&self, number: usize) {
-        self.prefer((number + 1) % self.all.len());
+        let numbers = (first..count).chain(0..first);
+        let bases = numbers.zip(after.iter().chain(before)).enumerate();
+        bases.map(move |(place, (number, base))| {
+            let share = share(place, count);
+            Attempt { endpoints: self, number, base, share, kept: false }
+        })
     }
 
     /// Whether a URL lies on one of the configured servers.
@@ -59,6 +54,47 @@ impl Endpoints {
     pub(super) fn first(&self) -> &Url {
         &self.all[0]
     }
+}
+
+/// One endpoint's turn in a call. Unless it is kept, the calls to come begin with the next one; so they do also
+/// where whoever waits for an answer gives up.
+pub(super) struct Attempt<'a> {
+    endpoints: &'a Endpoints,
+    number: usize,
+    pub(super) base: &'a Url,
+    share: Option<u32>,
+    kept: bool,
+}
+
+impl Attempt<'_> {
+    /// Somebody answers there: the calls to come begin with it.
+    pub(super) fn keep(mut self) {
+        self.kept = true;
+        self.endpoints.current.store(self.number, Ordering::Relaxed);
+    }
+
+    /// How long it may take of the time of a call that may be asked elsewhere; none where nobody is left to be asked.
+    pub(super) fn share_of(&self, limit: Duration) -> Option<Duration> {
+        self.share.map(|part| limit / part)
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            let next = (self.number + 1) % self.endpoints.all.len();
+            let current = &self.endpoints.current;
+            // Somebody else may have found a better one meanwhile.
+            let _ = current.compare_exchange(self.number, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Which part of a call's time an endpoint gets by its place in the order, as a divisor: half of it the first, which is
+/// most likely to answer and may have a long listing to make; the others share the rest.
+fn share(place: usize, count: usize) -> Option<u32> {
+    let others = u32::try_from(count - 1).unwrap_or(u32::MAX);
+    (place + 1 < count).then(|| if place == 0 { 2 } else { others.saturating_mul(2) })
 }
 
 /// A base URL extended by a route.
@@ -123,17 +159,50 @@ mod tests {
         }
     }
 
+    fn three() -> Endpoints {
+        Endpoints::new(&["http://a", "http://b", "http://c"].map(String::from)).unwrap()
+    }
+
+    fn order(endpoints: &Endpoints) -> Vec<usize> {
+        let before = endpoints.current.load(Ordering::Relaxed);
+        let order = endpoints.attempts().map(|attempt| attempt.number).collect();
+        // Those attempts were none.
+        endpoints.current.store(before, Ordering::Relaxed);
+        order
+    }
+
     #[test]
-    fn the_one_that_answered_is_asked_first() {
-        let endpoints = Endpoints::new(&["http://a", "http://b", "http://c"].map(String::from)).unwrap();
-        let order = || endpoints.in_order().map(|(number, _)| number).collect::<Vec<_>>();
-        assert_eq!(order(), [0, 1, 2]);
-        endpoints.prefer(1);
-        assert_eq!(order(), [1, 2, 0]);
-        assert_eq!(endpoints.in_order().next().unwrap().1.as_str(), "http://b/");
-        endpoints.pass_over(2);
-        assert_eq!(order(), [0, 1, 2]);
+    fn the_one_that_answered_is_asked_first_and_one_that_did_not_is_passed_over() {
+        let endpoints = three();
+        assert_eq!(order(&endpoints), [0, 1, 2]);
+        endpoints.attempts().nth(1).unwrap().keep();
+        assert_eq!(order(&endpoints), [1, 2, 0]);
+        assert_eq!(endpoints.attempts().next().unwrap().base.as_str(), "http://b/");
+        assert_eq!(order(&endpoints), [2, 0, 1]);
+        drop(endpoints.attempts().next());
+        assert_eq!(order(&endpoints), [0, 1, 2]);
+        // Of two calls that fail at the same place the second one does not pass over what the first one found.
+        let late = endpoints.attempts().next().unwrap();
+        let mut attempts = endpoints.attempts();
+        drop(attempts.next());
+        attempts.nth(1).unwrap().keep();
+        drop(late);
+        assert_eq!(order(&endpoints), [2, 0, 1]);
         assert!(Endpoints::new(&[]).is_err());
+    }
+
+    #[test]
+    fn everybody_gets_a_turn_within_the_time() {
+        for count in 1..=16 {
+            let urls: Vec<_> = (0..count).map(|number| format!("http://m{number}")).collect();
+            let endpoints = Endpoints::new(&urls).unwrap();
+            let limit = Duration::from_secs(20);
+            let shares: Vec<_> = endpoints.attempts().map(|attempt| attempt.share_of(limit)).collect();
+            assert_eq!(shares.last(), Some(&None), "the last one has what is left");
+            let before: Duration = shares.iter().flatten().sum();
+            assert!(limit - before >= limit / 30, "{shares:?}");
+            assert!(count == 1 || shares[0] == Some(limit / 2), "{shares:?}");
+        }
     }
 
     #[test]

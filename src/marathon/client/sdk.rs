@@ -14,7 +14,7 @@ use reqwest::Url;
 use super::Client;
 use super::answer::Answer;
 use super::auth::Grant;
-use super::call::{Call, read};
+use super::call::{Call, is_away, read};
 use super::endpoints::{Endpoints, route};
 use crate::config::MarathonSettings;
 use crate::marathon::error::MarathonError;
@@ -181,21 +181,29 @@ impl Client {
         grant: Option<&Grant>,
     ) -> Result<Answer, MarathonError> {
         let mut result = Err(MarathonError::BaseUrl(String::new()));
-        for (number, base) in routers.in_order() {
-            result = match self.send(&route(base, call.path, &[]), call, grant).await {
-                Ok(response) => read(response, call.limit).await,
-                Err(error) => Err(error),
-            };
-            let code = result.as_ref().ok().map(|answer| answer.status.as_u16());
-            self.metrics.marathon_request(call.verb.as_str(), code);
-            match &result {
-                Err(MarathonError::Transport(error)) if error.is_connect() => routers.pass_over(number),
-                _ => {
-                    routers.prefer(number);
-                    break;
-                }
+        for attempt in routers.attempts() {
+            let asked = self.at_router(attempt.base, call, grant);
+            result = self.in_its_time(&attempt, (&call.verb, PLAN_LIMIT), asked).await;
+            if !result.as_ref().is_err_and(is_away) {
+                attempt.keep();
+                break;
             }
         }
         result
+    }
+
+    async fn at_router(
+        &self,
+        base: &Url,
+        call: &Call<'_>,
+        grant: Option<&Grant>,
+    ) -> Result<Answer, MarathonError> {
+        let answer = match self.send(&route(base, call.path, &[]), call, grant).await {
+            Ok(response) => read(response, call.limit).await,
+            Err(error) => Err(error),
+        };
+        let code = answer.as_ref().ok().map(|answer| answer.status.as_u16());
+        self.metrics.marathon_request(call.verb.as_str(), code);
+        answer
     }
 }

@@ -71,6 +71,20 @@ async fn every_answer_is_evidence_and_none_an_error() {
 }
 
 #[tokio::test]
+async fn another_router_is_asked_where_one_does_not_answer() {
+    let (silent, script) = (Script::default(), Script::default().answer(200, COMPLETE).answer(200, COMPLETE));
+    let urls = [silent.serve().await, script.serve().await].map(|origin| format!("{origin}/marathon"));
+    let settings = MarathonSettings { urls: urls.into(), ..MarathonSettings::plain("") };
+    // Five seconds of this clock are one.
+    let parts = (Clock::simulated(5.0, Duration::ZERO), Entropy::seeded(1));
+    let client = Client::connect(&settings, Timeouts::default(), parts, Metrics::new().unwrap()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(plan(&client).await, SchedulerPlan::Complete);
+    }
+    assert_eq!((silent.asked().len(), script.asked().len()), (1, 2));
+}
+
+#[tokio::test]
 async fn a_plan_is_asked_for_as_whoever_we_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
