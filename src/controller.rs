@@ -225,7 +225,7 @@ impl Controller {
             clock: self.clock.clone(),
         };
         self.restore().await;
-        let mut holds = Holds::new(self.entropy.clone());
+        let mut holds = Holds::new(self.entropy.clone(), self.clock.clone());
         let mut book = StatusBook::default();
         let mut delays = Delays::new(BUSY_PAUSE, self.interval, self.entropy.clone());
         while !stop.is_cancelled() {

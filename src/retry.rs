@@ -35,7 +35,13 @@ impl Delays {
 
     /// The next delay.
     pub fn next_delay(&mut self) -> Duration {
-        let delay = self.growth.next_backoff().unwrap_or(self.growth.max_interval);
+        self.next_delay_up_to(self.growth.max_interval)
+    }
+
+    /// The next delay, where they grow to another longest one from now on.
+    pub fn next_delay_up_to(&mut self, longest: Duration) -> Duration {
+        self.growth.max_interval = longest;
+        let delay = self.growth.next_backoff().unwrap_or(longest).min(longest);
         let quarter = u64::try_from(delay.as_micros() / 4).unwrap_or(u64::MAX).max(1);
         delay + Duration::from_micros(self.entropy.next() % quarter)
     }
@@ -58,5 +64,25 @@ mod tests {
         assert!(all[19] >= Duration::from_secs(1) && all[19] <= Duration::from_millis(1250), "{all:?}");
         delays.reset();
         assert!(delays.next_delay() < Duration::from_millis(126));
+    }
+
+    #[test]
+    fn the_longest_may_change_and_growth_goes_on_from_there() {
+        let mut delays = Delays::new(Duration::from_secs(16), Duration::from_secs(60), Entropy::seeded(1));
+        let steps = [
+            (60, [16, 24, 36, 54, 60, 60].as_slice()),
+            (600, &[60, 90, 135, 202, 303, 455, 600, 600]),
+            (60, &[60, 60]),
+        ];
+        for (longest, expected) in steps {
+            for seconds in expected {
+                let delay = delays.next_delay_up_to(Duration::from_secs(longest));
+                let least = Duration::from_secs(*seconds);
+                assert!(
+                    delay >= least && delay <= least * 5 / 4 + Duration::from_secs(1),
+                    "{delay:?} {least:?}"
+                );
+            }
+        }
     }
 }

@@ -2,13 +2,20 @@
 //!
 //! An action that Marathon refused for good is not sent again until it would send something else; one that may
 //! work later is tried again after a growing delay. Meanwhile its unit keeps saying why.
+//!
+//! All this is kept in memory and goes with the process or its lease: after a restart, or under another leader, everything
+//! is tried at once and pauses begin with the shortest. That costs a few tries; and whoever repaired something can
+//! have it tried again by a restart.
 
-use std::collections::{BTreeMap, VecDeque};
+mod contention;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::clock::Entropy;
-use crate::model::{Action, AppId, Cause, Digest, ErrorClass, Outcome, OutcomeResult, UnitId};
+use crate::clock::{Clock, Entropy};
+use crate::model::{Action, AppId, Digest, ErrorClass, Outcome, OutcomeResult, UnitId};
 use crate::retry::Delays;
+use contention::Contentions;
 
 const FIRST_DELAY: Duration = Duration::from_millis(750);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
@@ -17,16 +24,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Even a refusal is tried again after this long: the server may have been changed.
 const STALL_DELAY: Duration = Duration::from_secs(600);
 
-/// How often an app is put right within the window before it is left alone.
-const MOST_CORRECTIONS: usize = 5;
-const CONTENTION_WINDOW: Duration = Duration::from_secs(600);
+/// The label of what may be a refusal for good and may pass by itself: not to be let in.
+const UNAUTHORIZED: &str = "Unauthorized";
 
 /// What failed lately.
 pub struct Holds {
     entropy: Entropy,
+    clock: Clock,
     held: BTreeMap<Key, Held>,
-    /// When each app was last put right.
-    corrections: BTreeMap<AppId, VecDeque<Duration>>,
+    contentions: Contentions,
 }
 
 /// A unit and the app in question: a unit that moved has an old app to remove, too.
@@ -40,17 +46,18 @@ struct Held {
 }
 
 impl Holds {
-    /// Nothing failed yet.
+    /// Nothing failed yet. The clock is for what is told of times; what is decided goes by the time that comes with each
+    /// question.
     #[must_use]
-    pub fn new(entropy: Entropy) -> Self {
-        Self { entropy, held: BTreeMap::new(), corrections: BTreeMap::new() }
+    pub fn new(entropy: Entropy, clock: Clock) -> Self {
+        Self { entropy, clock, held: BTreeMap::new(), contentions: Contentions::default() }
     }
 
     /// How the last try of the action failed, where it is too early for another.
     #[must_use]
     pub fn held(&self, action: &Action, now: Duration) -> Option<OutcomeResult> {
-        if let Some(contended) = self.contended(action, now) {
-            return Some(contended);
+        if let Some(message) = self.contentions.reason(action, now) {
+            return Some(OutcomeResult::Held { class: ErrorClass::Wait, reason: "Contended", message });
         }
         let held = self.held.get(&key_of(action))?;
         (held.operation == digest_of(action) && now < held.not_before).then(|| held.result.clone())
@@ -61,44 +68,17 @@ impl Holds {
         match &outcome.result {
             OutcomeResult::Done => {
                 self.held.remove(&key_of(action));
-                self.corrected(action, now);
+                self.contentions.done(action, now, &self.clock);
             }
             OutcomeResult::Skipped(_) | OutcomeResult::Held { .. } => {}
             OutcomeResult::Failed { class, reason, message } => {
                 let (class, reason, message) = (*class, *reason, message.clone());
-                self.hold(action, OutcomeResult::Held { class, reason, message }, class, now);
+                self.hold(action, OutcomeResult::Held { class, reason, message }, now);
             }
         }
     }
 
-    /// Who puts the same thing right again and again has another writer against him, and each round restarts tasks.
-    fn contended(&self, action: &Action, now: Duration) -> Option<OutcomeResult> {
-        let lately = self.corrections.get(action.operation.app_id()?)?;
-        let count = lately.iter().filter(|at| now < **at + CONTENTION_WINDOW).count();
-        if action.cause != Cause::Drifted || count < MOST_CORRECTIONS {
-            return None;
-        }
-        let minutes = CONTENTION_WINDOW.as_secs() / 60;
-        let message = format!(
-            "put right {count} times within {minutes} min, and somebody changed it again; find out who, it is left alone \
-             for a while"
-        );
-        Some(OutcomeResult::Held { class: ErrorClass::Wait, reason: "Contended", message })
-    }
-
-    fn corrected(&mut self, action: &Action, now: Duration) {
-        let Some(app_id) = action.operation.app_id().filter(|_| action.cause == Cause::Drifted) else {
-            return;
-        };
-        self.corrections.retain(|_, lately| lately.back().is_some_and(|at| now < *at + CONTENTION_WINDOW));
-        let lately = self.corrections.entry(app_id.clone()).or_default();
-        lately.push_back(now);
-        if lately.len() > MOST_CORRECTIONS {
-            lately.pop_front();
-        }
-    }
-
-    fn hold(&mut self, action: &Action, result: OutcomeResult, class: ErrorClass, now: Duration) {
+    fn hold(&mut self, action: &Action, result: OutcomeResult, now: Duration) {
         // What nobody tries any more is forgotten.
         self.held.retain(|_, held| now < held.not_before + STALL_DELAY);
         let operation = digest_of(action);
@@ -106,10 +86,11 @@ impl Holds {
             Some(held) if held.operation == operation => held.delays,
             _ => Delays::new(FIRST_DELAY, LONGEST_DELAY, self.entropy.clone()),
         };
-        let delay = match class {
-            ErrorClass::Wait => delays.next_delay().min(LONGEST_WAIT),
-            ErrorClass::Retry => delays.next_delay(),
-            ErrorClass::Stall | ErrorClass::Fatal => STALL_DELAY,
+        let delay = match result {
+            OutcomeResult::Held { class: ErrorClass::Stall | ErrorClass::Fatal, .. } => STALL_DELAY,
+            OutcomeResult::Held { class: ErrorClass::Wait, .. } => delays.next_delay().min(LONGEST_WAIT),
+            OutcomeResult::Held { reason: UNAUTHORIZED, .. } => delays.next_delay_up_to(STALL_DELAY),
+            _ => delays.next_delay_up_to(LONGEST_DELAY),
         };
         let not_before = now + delay;
         self.held.insert(key_of(action), Held { operation, result, delays, not_before });
@@ -126,94 +107,4 @@ fn digest_of(action: &Action) -> Digest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Operation, SourceName, UnitKind, UnitName};
-
-    fn action(app: &str) -> Action {
-        let unit = UnitId {
-            source: SourceName::new("s").unwrap(),
-            kind: UnitKind::App,
-            name: UnitName::new("u").unwrap(),
-        };
-        let operation = Operation::Forget { app_id: AppId::new(app).unwrap() };
-        Action { unit, operation, cause: Cause::Removed, changes: Vec::new(), after: Vec::new() }
-    }
-
-    fn failed(action: &Action, class: ErrorClass) -> Outcome {
-        let result = OutcomeResult::Failed { class, reason: "Test", message: "no".to_owned() };
-        Outcome { action: action.clone(), result }
-    }
-
-    #[test]
-    fn a_refused_action_is_held_until_it_is_another_one() {
-        let mut holds = Holds::new(Entropy::seeded(1));
-        let (one, two) = (action("/one"), action("/two"));
-        holds.note(&one, &failed(&one, ErrorClass::Stall), Duration::ZERO);
-        let held = holds.held(&one, Duration::from_secs(60));
-        assert!(matches!(held, Some(OutcomeResult::Held { reason: "Test", .. })), "{held:?}");
-        assert!(holds.held(&two, Duration::from_secs(60)).is_none());
-        assert!(holds.held(&one, STALL_DELAY).is_none());
-    }
-
-    #[test]
-    fn what_is_changed_again_and_again_is_left_alone_for_a_while() {
-        let mut holds = Holds::new(Entropy::seeded(1));
-        let mut one = action("/one");
-        one.cause = Cause::Drifted;
-        let done = Outcome { action: one.clone(), result: OutcomeResult::Done };
-        for minute in 0..5 {
-            let now = Duration::from_secs(60 * minute);
-            assert!(holds.held(&one, now).is_none(), "{minute}");
-            holds.note(&one, &done, now);
-        }
-        let held = holds.held(&one, Duration::from_secs(300));
-        assert!(matches!(held, Some(OutcomeResult::Held { reason: "Contended", .. })), "{held:?}");
-        let changed = Action { cause: Cause::Changed, ..one.clone() };
-        assert!(
-            holds.held(&changed, Duration::from_secs(300)).is_none(),
-            "a new manifest is followed at once"
-        );
-        assert!(holds.held(&one, Duration::from_secs(601)).is_none());
-    }
-
-    #[test]
-    fn two_apps_of_one_unit_are_held_each_by_itself() {
-        let mut holds = Holds::new(Entropy::seeded(1));
-        let (old, older) = (action("/old"), action("/older"));
-        for action in [&old, &older] {
-            holds.note(action, &failed(action, ErrorClass::Stall), Duration::ZERO);
-        }
-        let now = Duration::from_secs(60);
-        assert!(holds.held(&old, now).is_some() && holds.held(&older, now).is_some());
-    }
-
-    #[test]
-    fn who_waits_for_somebody_else_looks_again_ever_more_seldom_but_soon() {
-        let mut holds = Holds::new(Entropy::seeded(1));
-        let one = action("/one");
-        let mut now = Duration::ZERO;
-        for _ in 0..20 {
-            holds.note(&one, &failed(&one, ErrorClass::Wait), now);
-            now += Duration::from_secs(5);
-        }
-        holds.note(&one, &failed(&one, ErrorClass::Wait), now);
-        assert!(holds.held(&one, now + Duration::from_secs(4)).is_some());
-        assert!(holds.held(&one, now + Duration::from_secs(5)).is_none());
-    }
-
-    #[test]
-    fn delays_of_one_action_grow_and_success_forgets_them() {
-        let mut holds = Holds::new(Entropy::seeded(1));
-        let one = action("/one");
-        let mut now = Duration::ZERO;
-        for _ in 0..10 {
-            holds.note(&one, &failed(&one, ErrorClass::Retry), now);
-            now += Duration::from_secs(1);
-        }
-        assert!(holds.held(&one, now + Duration::from_secs(5)).is_some());
-        let done = Outcome { result: OutcomeResult::Done, ..failed(&one, ErrorClass::Retry) };
-        holds.note(&one, &done, now);
-        assert!(holds.held(&one, now).is_none());
-    }
-}
+mod tests;

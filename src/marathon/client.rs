@@ -163,7 +163,7 @@ impl Client {
             .no_proxy();
         let http = if plain { http.tls_certs_only(roots) } else { http.tls_certs_merge(roots) };
         let http = http.build().map_err(|error| unusable(error, settings.ca.as_deref()))?;
-        let (origin, parts) = (endpoints.first(), (clock.clone(), metrics.clone()));
+        let (origin, parts) = (endpoints.first(), (clock.clone(), entropy.clone(), metrics.clone()));
         let credentials = Credentials::new(&settings.auth, http.clone(), origin, parts);
         let credentials = credentials.map_err(|error| MarathonError::Credentials(Arc::new(error)))?;
         Ok(Self {

@@ -63,7 +63,7 @@ pub enum MarathonError {
         /// Marathon's words, or the proxy's.
         message: String,
     },
-    /// The caller is not known (401).
+    /// The caller is not known (401), also after another login. So says a plugin whose backend is away, too.
     #[error("not logged in: {message}")]
     Unauthorized {
         /// Marathon's words, or the proxy's.
@@ -143,6 +143,21 @@ pub enum MarathonError {
         /// Where to, without a query.
         location: String,
     },
+    /// Sent elsewhere without being told where (3xx without a place that a client may go to by itself). Marathon
+    /// never answers so.
+    #[error(
+        "{from} answers with status {status}, a redirect that leads nowhere{}; Marathon does not do so: see which proxy or \
+         page to log in stands before it there, and correct that or marathon.url",
+        in_words(.message)
+    )]
+    RedirectedNowhere {
+        /// What answers, without a query.
+        from: String,
+        /// The status code.
+        status: u16,
+        /// The first words of the answer.
+        message: String,
+    },
     /// The stream of events was closed, as it is where the leader changes.
     #[error("the stream of events ended")]
     StreamEnded,
@@ -161,8 +176,14 @@ pub enum MarathonError {
     #[error("no answer from Marathon within {0:?}")]
     Timeout(Duration),
     /// The answer is longer than we take.
-    #[error("the answer is longer than {limit} bytes")]
+    #[error(
+        "the answer to {question} is longer than {limit} bytes and is not read to its end: ask the same by hand; if \
+         something else than Marathon answers, correct marathon.url; if there is so much to tell, let the user of \
+         marathon.auth see only the groups that are managed here, because Marathon lists what one may see"
+    )]
     TooLarge {
+        /// Verb and path.
+        question: String,
         /// The most that is taken.
         limit: usize,
     },
@@ -177,12 +198,14 @@ impl MarathonError {
             Self::Credentials(error) => error.class(),
             Self::Locked { .. } | Self::TooManyDeployments { .. } => ErrorClass::Wait,
             Self::Forbidden { .. }
-            | Self::Unauthorized { .. }
             | Self::Invalid { .. }
             | Self::BadRequest { .. }
             | Self::UnknownRoute { .. }
             | Self::Redirected { .. }
+            | Self::RedirectedNowhere { .. }
             | Self::TooLarge { .. } => ErrorClass::Stall,
+            // A 401 that a login just now did not cure may be of a plugin whose backend is away.
+            Self::Unauthorized { .. } => ErrorClass::Retry,
             Self::AlreadyExists { .. }
             | Self::Conflict { .. }
             | Self::NotFound { .. }
@@ -245,7 +268,7 @@ impl MarathonError {
             Self::NoLeader { .. } => "NoLeader",
             Self::Proxy { .. } => "Proxy",
             Self::Unavailable { .. } => "Unavailable",
-            Self::Redirected { .. } => "Redirected",
+            Self::Redirected { .. } | Self::RedirectedNowhere { .. } => "Redirected",
             Self::NotMarathon { .. } => "NotMarathon",
             Self::StreamEnded => "StreamEnded",
             Self::Transport(_) => "Transport",
@@ -262,6 +285,10 @@ fn locked_by(deployments: &[String]) -> String {
         [one] => format!("deployment {one}"),
         many => format!("deployments {}", many.join(", ")),
     }
+}
+
+fn in_words(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(" ({message:?})") }
 }
 
 fn listed(details: &[FieldError]) -> String {

@@ -109,10 +109,10 @@ impl Cluster {
         };
         let tenure = candidate.campaign(&stop).await.unwrap().unwrap();
         let write_limit = Duration::from_secs(3);
+        let holds = Holds::new(entropy, clock.clone());
         let executor = Executor { marathon, storage, tenure: tenure.clone(), write_limit, stop, clock };
         let known = std::sync::Mutex::default();
-        let mut life =
-            Life { world: &self.world, executor, holds: Holds::new(entropy), known, said: Vec::new() };
+        let mut life = Life { world: &self.world, executor, holds, known, said: Vec::new() };
         tokio::select! {
             biased;
             () = tenure.keep() => panic!("the lease is lost"),

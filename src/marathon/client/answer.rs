@@ -9,6 +9,8 @@ use crate::marathon::normalize::FieldError;
 
 /// An answer that was read to its end.
 pub(super) struct Answer {
+    /// The URL that answered, without a query.
+    pub(super) from: String,
     pub(super) status: StatusCode,
     /// `Marathon-Deployment-Id`.
     pub(super) deployment: Option<String>,
@@ -41,7 +43,7 @@ impl Answer {
         let object = self.object();
         let message = object.as_ref().map_or_else(|| self.beginning(), message_of);
         match (status, object) {
-            (300..=399, _) => MarathonError::Redirected { location: "nowhere".into() },
+            (300..=399, _) => MarathonError::RedirectedNowhere { from: self.from.clone(), status, message },
             (401, _) => MarathonError::Unauthorized { message },
             (403, Some(_)) if is_limit(&message) => MarathonError::TooManyDeployments { message },
             (403, _) => MarathonError::Forbidden { message },

@@ -14,7 +14,7 @@ use data_encoding::BASE64;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::config::MarathonAuth;
 use crate::telemetry::Metrics;
 use account::Account;
@@ -44,7 +44,7 @@ impl Credentials {
         auth: &MarathonAuth,
         http: reqwest::Client,
         origin: &Url,
-        (clock, metrics): (Clock, Metrics),
+        parts: (Clock, Entropy, Metrics),
     ) -> Result<Self, AuthError> {
         let credentials = match auth {
             MarathonAuth::None => Self::None,
@@ -53,7 +53,7 @@ impl Credentials {
             }
             MarathonAuth::Token(path) => Self::Token(SecretFile::new(path.clone())),
             MarathonAuth::ServiceAccount(path) => {
-                Self::Account(Box::new(Account::new(path.clone(), http, origin.clone(), clock, metrics)))
+                Self::Account(Box::new(Account::new(path.clone(), http, origin.clone(), parts)))
             }
         };
         match &credentials {

@@ -153,7 +153,7 @@ impl Client {
         call: &Call<'_>,
         grant: Option<&Grant>,
     ) -> Result<Answer, MarathonError> {
-        read(self.respond(base, call, grant).await?, call.limit).await
+        read(self.respond(base, call, grant).await?, call).await
     }
 
     /// Asks for an answer that does not end.
@@ -188,7 +188,7 @@ impl Client {
         if response.status().is_success() && kind.is_some_and(|kind| kind.starts_with(call.accept)) {
             return Ok(response);
         }
-        let answer = read(response, call.limit).await?;
+        let answer = read(response, call).await?;
         if answer.status.is_success() {
             let message = format!("no {}", call.accept);
             return Err(MarathonError::NotMarathon { status: answer.status.as_u16(), message });
@@ -222,8 +222,9 @@ impl Client {
     /// Whether Marathon calls that place its leader. Only an endpoint that is configured is asked.
     async fn is_led_from(&self, target: &Url, base: &Url, grant: Option<&Grant>) -> bool {
         let leader = endpoints::route(base, "/v2/leader", &[]);
-        let Ok(response) = self.send(&leader, &Call::get("/v2/leader"), grant).await else { return false };
-        let Ok(answer) = read(response, LONGEST_LEADER).await else { return false };
+        let call = Call { limit: LONGEST_LEADER, ..Call::get("/v2/leader") };
+        let Ok(response) = self.send(&leader, &call, grant).await else { return false };
+        let Ok(answer) = read(response, &call).await else { return false };
         let answer: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let leader = answer.as_ref().and_then(|answer| answer.get("leader")?.as_str());
         leader.is_some_and(|leader| endpoints::is_at(target, leader))
@@ -247,19 +248,20 @@ impl Client {
     }
 }
 
-/// Reads an answer to its end, or to the limit.
-pub(super) async fn read(mut response: reqwest::Response, limit: usize) -> Result<Answer, MarathonError> {
+/// Reads the answer to a call to its end, or to the limit.
+pub(super) async fn read(mut response: reqwest::Response, call: &Call<'_>) -> Result<Answer, MarathonError> {
     let deployment = response.headers().get("marathon-deployment-id");
     let deployment = deployment.and_then(|id| id.to_str().ok()).map(Into::into);
-    let status = response.status();
+    let (from, status) = (endpoints::shown(response.url(), ""), response.status());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if body.len() + chunk.len() > limit {
-            return Err(MarathonError::TooLarge { limit });
+        if body.len() + chunk.len() > call.limit {
+            let question = format!("{} {}", call.verb, call.path);
+            return Err(MarathonError::TooLarge { question, limit: call.limit });
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, deployment, body })
+    Ok(Answer { from, status, deployment, body })
 }
 
 /// Where an answer sends us. 303 asks to look elsewhere for the outcome, which Marathon never means.

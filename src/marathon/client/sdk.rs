@@ -114,6 +114,9 @@ impl Client {
             Ok(Err(MarathonError::Transport(error))) => {
                 SchedulerPlan::Unreadable(format!("Admin Router is not reached: {}", chain(&error)))
             }
+            Ok(Err(MarathonError::TooLarge { limit, .. })) => SchedulerPlan::Unreadable(format!(
+                "the answer is longer than {limit} bytes, so that it is none of a scheduler"
+            )),
             Ok(Err(error)) => SchedulerPlan::Unreadable(chain(&error)),
             Err(passed) => {
                 SchedulerPlan::Unreadable(format!("no answer from Admin Router within {:?}", passed.0))
@@ -199,7 +202,7 @@ impl Client {
         grant: Option<&Grant>,
     ) -> Result<Answer, MarathonError> {
         let answer = match self.send(&route(base, call.path, &[]), call, grant).await {
-            Ok(response) => read(response, call.limit).await,
+            Ok(response) => read(response, call).await,
             Err(error) => Err(error),
         };
         let code = answer.as_ref().ok().map(|answer| answer.status.as_u16());

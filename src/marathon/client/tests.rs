@@ -197,8 +197,8 @@ const SHAPES: &[(u16, &str, &str, ErrorClass, bool)] = &[
         false,
     ),
     (400, "<html>Bad Request</html>", "Proxy", ErrorClass::Retry, true),
-    (401, "<html>login</html>", "Unauthorized", ErrorClass::Stall, false),
-    (401, r#"{"message": "Invalid username or password."}"#, "Unauthorized", ErrorClass::Stall, false),
+    (401, "<html>login</html>", "Unauthorized", ErrorClass::Retry, false),
+    (401, r#"{"message": "Invalid username or password."}"#, "Unauthorized", ErrorClass::Retry, false),
     (403, r#"{"message": "Not Authorized to perform this action!"}"#, "Forbidden", ErrorClass::Stall, false),
     (403, "<html></html>", "Forbidden", ErrorClass::Stall, false),
     (
@@ -241,6 +241,7 @@ const SHAPES: &[(u16, &str, &str, ErrorClass, bool)] = &[
     (504, "<html>Connection to leader timed out.</html>", "Proxy", ErrorClass::Retry, true),
     (504, "", "Unavailable", ErrorClass::Retry, true),
     (302, "", "Redirected", ErrorClass::Stall, false),
+    (303, "", "Redirected", ErrorClass::Stall, false),
     (418, "{}", "NotMarathon", ErrorClass::Retry, true),
     (200, "<html>login</html>", "NotMarathon", ErrorClass::Retry, true),
     (200, "{}", "NotMarathon", ErrorClass::Retry, true),
@@ -330,5 +331,30 @@ async fn an_endless_answer_is_cut_off() {
     let long = format!("{{\"app\": \"{}\"}}", "x".repeat(LONGEST_ANSWER));
     let script = Script::default().answer(200, &long);
     let error = script.client().await.app(&id()).await.unwrap_err();
-    assert!(matches!(error, MarathonError::TooLarge { limit: LONGEST_ANSWER }), "{error:?}");
+    assert!(matches!(error, MarathonError::TooLarge { limit: LONGEST_ANSWER, .. }), "{error:?}");
+    let told = error.to_string();
+    let begin = "the answer to GET /v2/apps/g/a is longer than 8388608 bytes and is not read to its end: ";
+    assert!(told.starts_with(begin), "{told}");
+    for remedy in ["correct marathon.url", "let the user of marathon.auth see only"] {
+        assert!(told.contains(remedy), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_that_leads_nowhere_says_what_answers_and_what_to_check() {
+    let script = Script::default().answer(302, "<html>\n moved</html>").answer_with(
+        303,
+        "",
+        &[("location", "http://u:p@login/")],
+    );
+    let place = script.serve().await;
+    let client = client_of(&[&place], MarathonAuth::None);
+    for (status, words) in [(302, " (\"<html> moved</html>\")"), (303, "")] {
+        let error = client.delete(&id(), false).await.unwrap_err();
+        let expected = format!(
+            "{place}/v2/apps/g/a answers with status {status}, a redirect that leads nowhere{words}; Marathon does not do \
+             so: see which proxy or page to log in stands before it there, and correct that or marathon.url"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
 }

@@ -101,7 +101,7 @@ impl Rig {
             limits: Limits { prune: true, ..Limits::default() },
             own_app: None,
         };
-        let holds = Holds::new(Entropy::seeded(3));
+        let holds = Holds::new(Entropy::seeded(3), clock.clone());
         let followups = Followups::new();
         let known = std::sync::Mutex::default();
         Self { cluster, store, executor, holds, followups, known, clock, stop, settings, disk, deaths: 0 }
@@ -155,7 +155,7 @@ impl Rig {
         let storage = Storage::open(store, self.clock.clone(), entropy).await.unwrap();
         self.executor.storage = Arc::new(storage);
         self.executor.tenure = Candidate::seize(&self.executor.storage, &self.clock).await;
-        self.holds = Holds::new(Entropy::seeded(3));
+        self.holds = Holds::new(Entropy::seeded(3), self.clock.clone());
         self.followups.clear();
         self.known = std::sync::Mutex::default();
     }

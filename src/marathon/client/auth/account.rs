@@ -4,6 +4,8 @@
 //! may differ, so ours live five) and get a token for the cluster in exchange (`security/ent/service-auth` in the
 //! DC/OS documents). That one is used until 80 % of its life are over. Then one caller fetches the next while the
 //! others go on with the old one; where there is no usable one they wait for that one login, and share its failure.
+//! After an answer that asks for patience (429, 408, 5xx) nobody logs in for a while, which grows: that failure is
+//! told meanwhile.
 //!
 //! Why rustls signs: its signer is that of ring, which is in the tree anyway, and it takes both forms of PEM keys.
 
@@ -13,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use reqwest::Url;
+use reqwest::{Url, header};
 use rustls::SignatureScheme;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
@@ -23,9 +25,10 @@ use serde_json::{Value, json};
 
 use super::file::SecretFile;
 use super::{AuthError, Grant, grant};
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::marathon::client::trust::distrust;
 use crate::model::Secret;
+use crate::retry::Delays;
 use crate::telemetry::{Metrics, chain};
 
 /// How long the login token may be used, in seconds.
@@ -36,6 +39,11 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an old token serves without another try where a new one was not to be had.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long nobody logs in after an answer that asks for patience, at first and at most; `Retry-After` may ask for more,
+/// up to a limit of ours.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const LONGEST_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The life of a token that does not tell it, and bounds for those that do: the clocks may differ.
 const UNTOLD_LIFE: Duration = Duration::from_secs(3600);
@@ -66,6 +74,14 @@ struct Token {
     ends_at: Duration,
 }
 
+/// How the last login ended.
+struct Last {
+    failure: Option<Arc<AuthError>>,
+    /// When there may be another one, on the boot clock.
+    not_before: Duration,
+    delays: Delays,
+}
+
 /// An account that logs in when it must.
 pub(in crate::marathon::client) struct Account {
     file: SecretFile,
@@ -74,8 +90,8 @@ pub(in crate::marathon::client) struct Account {
     clock: Clock,
     metrics: Metrics,
     token: Mutex<Option<Token>>,
-    /// Held by whoever logs in; the failure of the last login, if it failed.
-    login: tokio::sync::Mutex<Option<Arc<AuthError>>>,
+    /// Held by whoever logs in.
+    login: tokio::sync::Mutex<Last>,
     /// How many logins ended.
     ended: AtomicU64,
 }
@@ -85,10 +101,11 @@ impl Account {
         path: PathBuf,
         http: reqwest::Client,
         origin: Url,
-        clock: Clock,
-        metrics: Metrics,
+        (clock, entropy, metrics): (Clock, Entropy, Metrics),
     ) -> Self {
-        let (token, login, ended) = (Mutex::default(), tokio::sync::Mutex::default(), AtomicU64::new(0));
+        let delays = Delays::new(PATIENCE.0, PATIENCE.1, entropy);
+        let last = Last { failure: None, not_before: Duration::ZERO, delays };
+        let (token, login, ended) = (Mutex::default(), tokio::sync::Mutex::new(last), AtomicU64::new(0));
         Self { file: SecretFile::new(path), http, origin, clock, metrics, token, login, ended }
     }
 
@@ -142,10 +159,9 @@ impl Account {
         if let Some(grant) = newer {
             return Ok(grant);
         }
-        if let Some(failure) = &*last
-            && self.ended.load(Ordering::SeqCst) != seen
-        {
-            // That login began after we asked, so its failure is ours.
+        // A login that began after we asked failed for us, too.
+        let is_ours = self.ended.load(Ordering::SeqCst) != seen;
+        if let Some(failure) = last.failure.as_ref().filter(|_| is_ours || now < last.not_before) {
             return Err(Arc::clone(failure));
         }
         let generation = self.with_token(|token| token.as_ref().map_or(0, |token| token.grant.generation));
@@ -156,7 +172,7 @@ impl Account {
             Err(error) if matches!(**error, AuthError::Refused { .. }) => "refused",
             Err(_) => "failed",
         });
-        *last = result.as_ref().err().cloned();
+        last.note(result.as_ref().err(), self.clock.boot());
         let token = result?;
         let grant = token.grant.clone();
         self.with_token(|place| *place = Some(token));
@@ -197,7 +213,7 @@ impl Account {
         let asked = self.clock.timeout(LOGIN_LIMIT, self.exchange(&url, &uid, &login)).await;
         let asked =
             asked.map_err(|_| AuthError::Timeout { endpoint: endpoint.clone(), limit: LOGIN_LIMIT })?;
-        let (status, body) = asked.map_err(|error| match distrust(&error) {
+        let (status, retry_after, body) = asked.map_err(|error| match distrust(&error) {
             Some(reason) => AuthError::Certificate { reason, source: error.without_url() },
             None => AuthError::Transport { endpoint: endpoint.clone(), source: error.without_url() },
         })?;
@@ -213,18 +229,28 @@ impl Account {
                     endpoint,
                     status,
                     message: "the token cannot be sent".into(),
+                    retry_after,
                 });
         }
         let message = told(answer.as_ref(), &body, &login);
         Err(match status {
-            400..=499 => AuthError::Refused { endpoint, status, message },
-            _ => AuthError::Unavailable { endpoint, status, message },
+            // 408 and 429 speak of time and load and not of the account.
+            400..=499 if ![408, 429].contains(&status) => AuthError::Refused { endpoint, status, message },
+            _ => AuthError::Unavailable { endpoint, status, message, retry_after },
         })
     }
 
-    async fn exchange(&self, url: &Url, uid: &str, login: &Secret) -> reqwest::Result<(u16, Vec<u8>)> {
+    /// The answer's status, what its `Retry-After` says in seconds (a date there is not heeded), and its body.
+    async fn exchange(
+        &self,
+        url: &Url,
+        uid: &str,
+        login: &Secret,
+    ) -> reqwest::Result<(u16, Option<Duration>, Vec<u8>)> {
         let body = json!({"uid": uid, "token": login.expose()});
         let mut response = self.http.post(url.clone()).json(&body).send().await?;
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|text| text.to_str().ok());
+        let retry_after = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
@@ -233,7 +259,7 @@ impl Account {
                 break;
             }
         }
-        Ok((response.status().as_u16(), body))
+        Ok((response.status().as_u16(), retry_after, body))
     }
 
     /// How long a token lives from now on, by its own word.
@@ -241,6 +267,17 @@ impl Account {
         let Some(expires) = expiry(token) else { return UNTOLD_LIFE };
         let left = expires.saturating_sub(self.clock.wall().as_second());
         Duration::from_secs(u64::try_from(left).unwrap_or_default()).clamp(SHORTEST_LIFE, LONGEST_LIFE)
+    }
+}
+
+impl Last {
+    fn note(&mut self, failure: Option<&Arc<AuthError>>, now: Duration) {
+        self.failure = failure.cloned();
+        let Some(failure) = failure else { return self.delays.reset() };
+        if let AuthError::Unavailable { retry_after, .. } = &**failure {
+            let asked = retry_after.unwrap_or_default().min(LONGEST_PATIENCE);
+            self.not_before = now + self.delays.next_delay().max(asked);
+        }
     }
 }
 

@@ -45,7 +45,8 @@ pub enum AuthError {
         /// The first words of the answer.
         message: String,
     },
-    /// The login did not work this time.
+    /// The login did not work this time. A throttled login (429) and one that took too long (408) are among it: the
+    /// account is not refused.
     #[error("{endpoint} gives no token (status {status}): {message}")]
     Unavailable {
         /// Where.
@@ -54,6 +55,8 @@ pub enum AuthError {
         status: u16,
         /// What is wrong.
         message: String,
+        /// How long we are asked to wait, where we are.
+        retry_after: Option<Duration>,
     },
     /// The connection failed.
     #[error("cannot reach {endpoint} to log in")]

@@ -166,7 +166,7 @@ async fn after_a_401_there_is_one_login_and_one_more_try_also_of_a_write() {
     let iam = granted(granted(Script::default(), &first), &second);
     let rig = Rig::new(iam, Script::default().answer(401, REFUSED).answer(401, REFUSED)).await;
     let error = rig.ask().await.unwrap_err();
-    assert_eq!((error.label(), error.class()), ("Unauthorized", ErrorClass::Stall));
+    assert_eq!((error.label(), error.class()), ("Unauthorized", ErrorClass::Retry));
     assert_eq!((rig.marathon.asked().len(), rig.iam.asked().len()), (2, 2));
 }
 
@@ -188,8 +188,44 @@ async fn a_refused_login_is_shared_by_those_who_wait_and_told_without_secrets() 
 }
 
 #[tokio::test]
+async fn a_throttled_login_is_no_refusal_and_is_not_tried_all_the_time() {
+    let wait = |script: Script, status: u16, after: &str| {
+        script.answer_with(status, "{}", &[("retry-after", after)])
+    };
+    let iam = Script::default().answer(429, "slow down").answer(408, "").answer(503, "");
+    let iam = granted(wait(wait(iam, 429, "20"), 429, "999999"), &token("one", 5000));
+    let rig = Rig::new(iam, apps(1)).await;
+    let mut pauses = Vec::new();
+    for asked in 1..=5 {
+        let mut seconds = 0;
+        // However often it is asked, the IAM sees one login in the time.
+        while rig.iam.asked().len() <= asked {
+            let result = rig.ask().await;
+            if asked == 5 && rig.iam.asked().len() == 6 {
+                result.unwrap();
+                break;
+            }
+            let error = result.unwrap_err();
+            assert_eq!((error.label(), error.class()), ("LoginUnavailable", ErrorClass::Retry));
+            if rig.iam.asked().len() == asked {
+                rig.clock.advance(Duration::from_secs(1));
+                seconds += 1;
+            }
+        }
+        pauses.push(seconds);
+    }
+    assert!((1..=2).contains(&pauses[0]) && pauses[..4].is_sorted(), "{pauses:?}");
+    assert_eq!(pauses[3..], [20, 300]);
+    assert_eq!(rig.marathon.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn odd_answers_to_a_login_are_told() {
     let table = [
+        (400, "{}", "LoginRefused"),
+        (401, "{}", "LoginRefused"),
+        (408, "", "LoginUnavailable"),
+        (429, "{}", "LoginUnavailable"),
         (200, "{}", "LoginUnavailable"),
         (200, r#"{"token": "a\nb"}"#, "LoginUnavailable"),
         (200, "<html>", "LoginUnavailable"),

@@ -53,7 +53,7 @@ fn the_life_of_a_token_is_bounded() {
     let clock = Clock::fixed(1_000_000_000);
     let origin = Url::parse("http://m").unwrap();
     let metrics = Metrics::new().unwrap();
-    let account = Account::new("x".into(), reqwest_client(), origin, clock, metrics);
+    let account = Account::new("x".into(), reqwest_client(), origin, (clock, Entropy::seeded(1), metrics));
     let token = |claims: &str| format!("h.{}.s", BASE64URL_NOPAD.encode(claims.as_bytes()));
     let life = |text: &str| account.life_of(text).as_secs();
     assert_eq!(life(&token("{\"exp\": 1000500}")), 500);
