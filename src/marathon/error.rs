@@ -205,8 +205,8 @@ impl MarathonError {
             | Self::RedirectedNowhere { .. }
             | Self::TooLarge { .. } => ErrorClass::Stall,
             // A 401 that a login just now did not cure may be of a plugin whose backend is away.
-            Self::Unauthorized { .. } => ErrorClass::Retry,
-            Self::AlreadyExists { .. }
+            Self::Unauthorized { .. }
+            | Self::AlreadyExists { .. }
             | Self::Conflict { .. }
             | Self::NotFound { .. }
             | Self::WrongPath { .. }

@@ -175,6 +175,7 @@ async fn whoever_is_not_let_in_does_not_come_back_soon() {
     refused(true, &MarathonError::UnknownRoute { path: String::new() });
     refused(true, &MarathonError::WrongPath { message: String::new() });
     refused(false, &MarathonError::StreamEnded);
+    refused(false, &MarathonError::Unauthorized { message: String::new() });
     refused(false, &MarathonError::Unavailable { status: 503, message: String::new() });
     let server = Server::default();
     let stream = Stream { status: 403, frames: vec!["{}".into()], stays: false };
