@@ -52,6 +52,8 @@ impl Hub {
         let (frames, receiver) = mpsc::channel(OUTSTANDING);
         {
             let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            // While nothing happens nobody notices who has left.
+            self.sort_out(&mut listeners, |listener| !listener.frames.is_closed());
             if listeners.len() >= MOST_LISTENERS {
                 return None;
             }
@@ -69,9 +71,14 @@ impl Hub {
         }
         let deployment = fields.get("id").or_else(|| fields.pointer("/plan/id")).cloned();
         let frame = self.frame(kind, fields);
+        self.sort_out(&mut listeners, |listener| self.deliver(listener, kind, &frame, deployment.as_ref()));
+    }
+
+    /// Drops those listeners that do not stay, and tells the others of it.
+    fn sort_out(&self, listeners: &mut Vec<Listener>, mut stays: impl FnMut(&mut Listener) -> bool) {
         let mut gone = Vec::new();
         listeners.retain_mut(|listener| {
-            let stays = self.deliver(listener, kind, &frame, deployment.as_ref());
+            let stays = stays(listener);
             if !stays {
                 gone.push(listener.address.clone());
             }
@@ -206,6 +213,18 @@ mod tests {
         drop(some);
         hub.publish("x", json!({}));
         assert_eq!(kinds(&mut all), ["x", "event_stream_detached"]);
+    }
+
+    #[test]
+    fn who_has_left_takes_no_place() {
+        let hub = hub(Profile::V1_11, &Faults::off());
+        let mut first = hub.listen("a", ["event_stream_detached".to_owned()].into()).unwrap();
+        let others: Vec<_> =
+            (1..MOST_LISTENERS).map(|_| hub.listen("b", ["x".to_owned()].into()).unwrap()).collect();
+        assert!(hub.listen("c", BTreeSet::new()).is_none(), "all places are taken");
+        drop(others);
+        assert!(hub.listen("c", BTreeSet::new()).is_some(), "nothing was published meanwhile");
+        assert_eq!(taken(&mut first).len(), MOST_LISTENERS - 1, "those who stay are told");
     }
 
     #[test]
