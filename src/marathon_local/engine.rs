@@ -49,7 +49,8 @@ const BATCH: usize = 256;
 /// How long to wait before looking again for the ports of a task, or for room for it.
 const LAUNCH_RETRY: Duration = Duration::from_secs(1);
 
-/// How late the progress of deployments is stored. What is lost by a kill is done again under the same id.
+/// How late the progress of deployments and the last failures of tasks are stored. What a kill loses of deployments is
+/// done again under the same id.
 const PROGRESS_DELAY: Duration = Duration::from_millis(500);
 
 /// How a request ended.
@@ -300,10 +301,15 @@ impl Engine {
                     self.hidden.remove(&done.id);
                 }
             }
-            if self.unsaved == Unsaved::Nothing {
-                self.unsaved = Unsaved::Progress { due: self.context.clock.boot() + PROGRESS_DELAY };
-            }
+            self.came_further();
             self.touched.extend(apps);
+        }
+    }
+
+    /// Something changed that nobody waits for: it is stored soon.
+    fn came_further(&mut self) {
+        if self.unsaved == Unsaved::Nothing {
+            self.unsaved = Unsaved::Progress { due: self.context.clock.boot() + PROGRESS_DELAY };
         }
     }
 
@@ -416,7 +422,7 @@ impl Engine {
 enum Unsaved {
     /// It does not.
     Nothing,
-    /// Only by the progress of deployments, which may wait until that boot time.
+    /// Only by what nobody waits for, the progress of deployments and failures: it may wait until that boot time.
     Progress {
         /// Boot time.
         due: Duration,

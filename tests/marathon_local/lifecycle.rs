@@ -168,6 +168,28 @@ async fn health_checks_count_and_replace_what_is_unhealthy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_failure_is_known_after_a_restart() {
+    let local = Local::start().await;
+    let fail = local.dir.path().join("fail");
+    let command = format!("while ! test -e {0}; do sleep 0.05; done; rm {0}; exit 3", fail.display());
+    local.run(json!({"id": "/failing", "cmd": command, "backoffSeconds": 0})).await;
+    // The end of the deployment is stored later than it is seen. Only after that nothing but the failure is new.
+    let state = local.dir.path().join("marathon/state.json");
+    local
+        .wait("the stored end of the deployment", async || {
+            let stored: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+            let left = stored["state"]["deployments"].clone();
+            if left == json!([]) { Ok(()) } else { Err(left.to_string()) }
+        })
+        .await;
+    std::fs::write(&fail, "").unwrap();
+    let failed = local.until("/failing", |app| !app["lastTaskFailure"].is_null()).await;
+    let local = Local::start_in(local.stop().await).await;
+    assert_eq!(local.app("/failing").await["lastTaskFailure"], failed["lastTaskFailure"]);
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everything_comes_back_after_a_restart() {
     let local = Local::start().await;
     let before = local

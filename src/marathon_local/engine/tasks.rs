@@ -251,6 +251,9 @@ impl Engine {
             let backoff = definition::backoff(&record.app);
             self.delays.failed(app, &backoff, self.context.clock.boot());
         }
+        if state != "TASK_FINISHED" {
+            self.came_further();
+        }
     }
 }
 
