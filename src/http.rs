@@ -16,7 +16,7 @@ mod packages;
 pub(crate) mod page;
 mod requests;
 mod server;
-mod stall;
+pub(crate) mod stall;
 mod tls;
 
 use std::net::SocketAddr;

@@ -284,8 +284,13 @@ impl MarathonLocal {
             outcomes: executor.outcomes,
             stop: stop.clone(),
         });
-        let served = api::serve(listener, router.clone(), workers.clone(), stop.clone());
-        workers.spawn("marathon-api", served);
+        let server = api::Server {
+            router: router.clone(),
+            clock: clock.clone(),
+            workers: workers.clone(),
+            stop: stop.clone(),
+        };
+        workers.spawn("marathon-api", server.serve(listener));
         tracing::info!(%address, %profile, dir = %dir.display(), "the local Marathon runs");
         Ok(Self { address, router, clock, stop, drop_all, running })
     }

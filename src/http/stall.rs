@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::clock::Clock;
 
 /// The stream and its patience.
-pub(super) struct Stalling<S> {
+pub struct Stalling<S> {
     stream: S,
     limit: Duration,
     clock: Clock,
@@ -25,7 +25,7 @@ pub(super) struct Stalling<S> {
 
 impl<S> Stalling<S> {
     /// Writing fails when nothing at all could be written for so long.
-    pub(super) fn new(stream: S, limit: Duration, clock: Clock) -> Self {
+    pub fn new(stream: S, limit: Duration, clock: Clock) -> Self {
         Self { stream, limit, clock, end: None }
     }
 

@@ -13,6 +13,7 @@ mod guard;
 mod heads;
 mod local;
 mod path;
+mod places;
 mod pods;
 mod query;
 mod service;
@@ -45,7 +46,7 @@ use super::simulated::Outcomes;
 use super::update::Mode;
 use crate::clock::{Clock, Entropy};
 use crate::model::AppId;
-pub use connections::serve;
+pub use connections::Server;
 use query::Parameters;
 pub use struck::Cut;
 

@@ -2,6 +2,8 @@
 //!
 //! Source: `api/MarathonExceptionMapper.scala` and the resources beside it in mesosphere/marathon.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::marathon::normalize::FieldError;
@@ -104,6 +106,12 @@ pub enum Refusal {
     /// The body is larger than this Marathon takes.
     #[error("The request body is too large")]
     TooLarge,
+    /// The body did not come in in time.
+    #[error("The request body did not come in within {} s; send it again", .0.as_secs())]
+    Late(Duration),
+    /// The body has no end.
+    #[error("The request body broke off")]
+    BrokenOff,
     /// The change could not be stored.
     #[error("The change could not be stored: {0}")]
     NotStored(String),
@@ -116,7 +124,7 @@ impl Refusal {
     /// The status code.
     pub fn status(&self) -> u16 {
         match self {
-            Self::NoJson(_) | Self::BadRequest(_) => 400,
+            Self::NoJson(_) | Self::BadRequest(_) | Self::BrokenOff => 400,
             Self::TooManyDeployments | Self::ForeignPage(_) | Self::Forbidden => 403,
             Self::NoApp(_)
             | Self::NoVersion(..)
@@ -128,6 +136,7 @@ impl Refusal {
             | Self::NotQueued(_) => 404,
             Self::NoMethod => 405,
             Self::NotAcceptable => 406,
+            Self::Late(_) => 408,
             Self::Locked(_)
             | Self::Exists(_)
             | Self::PodExists(_)
