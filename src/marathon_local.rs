@@ -35,6 +35,7 @@ mod ports;
 mod process;
 mod profile;
 mod refusal;
+mod saver;
 mod sdk;
 mod simulated;
 mod state;
@@ -73,6 +74,7 @@ use faults::Faults;
 use process::{ProcessExecutor, SetupError};
 use profile::Installation;
 pub use profile::{Profile, UnknownProfile};
+use saver::Saver;
 use simulated::{Outcomes, SimulatedExecutor};
 use store::Store;
 
@@ -116,7 +118,7 @@ pub enum Tasks {
         /// Our own executable, which is run again as the supervisor of each task. `/proc/self/exe` stays right
         /// when the file is replaced meanwhile.
         agent: PathBuf,
-        /// The directory that holds the secrets that apps name; none: apps with secrets are refused.
+        /// The directory that holds the secrets that apps name, which must be there; none: apps with secrets are refused.
         secrets: Option<PathBuf>,
     },
     /// Nothing: they live in the time of the clock. No state is kept either.
@@ -192,6 +194,17 @@ pub enum LocalError {
         /// Why.
         source: io::Error,
     },
+    /// The directory of the secrets cannot be used.
+    #[error("cannot use {path} as the directory of secrets{}", secrets_hint(.source))]
+    Secrets {
+        /// Which directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The thread that stores the state cannot be started.
+    #[error("the local Marathon cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The HTTP client for fetching and health checks cannot be made.
     #[error("the local Marathon cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
@@ -215,6 +228,8 @@ impl LocalError {
             Self::Broken { .. } => "Broken",
             Self::Newer { .. } => "Newer",
             Self::Write { .. } => "Write",
+            Self::Secrets { .. } => "Secrets",
+            Self::Thread(_) => "Thread",
             Self::Client(_) => "Client",
         }
     }
@@ -225,6 +240,19 @@ fn hint(error: &io::Error) -> &'static str {
         ": the port is in use; end the program that uses it or choose another port"
     } else {
         ""
+    }
+}
+
+fn secrets_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => ": it is not there; make it, or name another one with --secrets",
+        io::ErrorKind::NotADirectory => {
+            ": it is none; name with --secrets a directory that holds a file for each secret"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ": this user may not read it; allow that (chmod u+rx), or name another one with --secrets"
+        }
+        _ => "; name another one with --secrets",
     }
 }
 
@@ -248,7 +276,7 @@ impl MarathonLocal {
         let faults = faults.map_or_else(Faults::off, |seed| Faults::ready(clock.clone(), seed));
         let events = Arc::new(Hub::new(clock.clone(), entropy.clone(), faults.clone(), profile));
         let context = Context {
-            store: Arc::new(store),
+            saver: Saver::start(store, &workers, running.token()).map_err(LocalError::Thread)?,
             executor: executor.executor,
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -345,6 +373,7 @@ impl ExecutorParts {
                 let with_secrets = secrets.is_some();
                 let made = ProcessExecutor::new(dir, agent, secrets, clock).map_err(|e| match e {
                     SetupError::Directory(path, source) => LocalError::Directory { path, source },
+                    SetupError::Secrets(path, source) => LocalError::Secrets { path, source },
                     SetupError::Client(source) => LocalError::Client(source),
                 })?;
                 Ok(Self { executor: Arc::new(made), outcomes: None, secrets: with_secrets })

@@ -43,6 +43,24 @@ impl Workers {
         });
     }
 
+    /// Starts a worker on a thread of its own, for what blocks and must not wait for others that do. It must end by itself
+    /// when those end that it works for.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub fn spawn_thread(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        let counted = (Counted::new(name, Arc::clone(&self.running)), self.tracker.token());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _counted = counted;
+            work();
+        });
+        thread.map(drop)
+    }
+
     /// How many workers of each name are running.
     #[must_use]
     pub fn running(&self) -> BTreeMap<&'static str, usize> {
@@ -88,6 +106,18 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn threads_are_counted_and_waited_for() {
+        let workers = Workers::new();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let work = move || assert!(wait.recv().is_err());
+        workers.spawn_thread("blocking", work).unwrap();
+        assert_eq!(workers.running().into_iter().collect::<Vec<_>>(), [("blocking", 1)]);
+        assert_eq!(workers.drain(&Clock::system(), Duration::ZERO).await, ["blocking"]);
+        drop(release);
+        assert!(workers.drain(&Clock::system(), Duration::from_secs(30)).await.is_empty());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn draining_waits_and_names_what_does_not_end() {

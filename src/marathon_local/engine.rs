@@ -34,8 +34,9 @@ use super::faults::Faults;
 use super::group::GroupId;
 use super::profile::Installation;
 use super::refusal::Refusal;
+use super::saver::Saver;
 use super::state::{ActionKind, Deployment, State, StepAction};
-use super::store::{self, Store};
+use super::store;
 use super::task::Task;
 use crate::clock::{Clock, Entropy};
 use crate::model::AppId;
@@ -67,7 +68,7 @@ pub struct Call {
 /// What the engine works with.
 pub struct Context {
     /// Where the state is kept.
-    pub store: Arc<Store>,
+    pub saver: Saver,
     /// What runs the tasks.
     pub executor: Arc<dyn Executor>,
     /// Time.
@@ -382,13 +383,11 @@ impl Engine {
     }
 
     async fn write(&self) -> Result<(), String> {
-        if !self.context.store.keeps() {
+        if !self.context.saver.keeps() {
             return Ok(());
         }
         let bytes = store::encode(&self.state).map_err(|e| e.to_string())?;
-        let store = Arc::clone(&self.context.store);
-        let written = tokio::task::spawn_blocking(move || store.save(&bytes)).await;
-        written.map_err(|e| e.to_string())?.map_err(|e| crate::telemetry::chain(&e))
+        self.context.saver.save(bytes).await
     }
 
     /// How long until the next withheld launch may be tried, or progress is to be stored.

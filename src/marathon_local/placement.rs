@@ -6,14 +6,25 @@
 //!
 //! Sources: `mesos/Constraints.scala` and `mesos/ResourceMatcher.scala` of mesosphere/marathon. Java's regular expressions
 //! are read by `fancy_regex`, which knows their usual forms; one that it cannot read fits nothing.
+//!
+//! What does not fit is asked again every second, for every app that waits. Reading an expression costs far more than all
+//! the rest, and on one agent its answer is always the same: [`Expressions`] remembers it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
 use super::definition;
 use super::profile::{Profile, UNRESERVED};
 use crate::model::{App, AppId};
+
+/// How many answers are remembered. Beyond that all are forgotten and found anew.
+const REMEMBERED: usize = 4_096;
+
+/// The longest expression, in bytes, whose answer is remembered.
+const LONGEST: usize = 1_024;
 
 /// A task that is to be placed.
 #[derive(Debug, Clone, Copy)]
@@ -31,18 +42,18 @@ pub struct Placement<'a> {
 }
 
 /// Why the agent does not fit, in Marathon's word for it; none where it does.
-pub fn misfit(task: &Placement<'_>) -> Option<&'static str> {
+pub fn misfit(task: &Placement<'_>, expressions: &Expressions) -> Option<&'static str> {
     let list = |key: &str| task.definition.get(key).and_then(Value::as_array).into_iter().flatten();
     let mut roles = list("acceptedResourceRoles").filter_map(Value::as_str).peekable();
     if roles.peek().is_some() && !roles.any(|role| role == UNRESERVED) {
         return Some("UnfulfilledRole");
     }
-    let unmet = list("constraints").any(|constraint| !task.meets(constraint));
+    let unmet = list("constraints").any(|constraint| !task.meets(constraint, expressions));
     unmet.then_some("UnfulfilledConstraint")
 }
 
 impl Placement<'_> {
-    fn meets(&self, constraint: &Value) -> bool {
+    fn meets(&self, constraint: &Value, expressions: &Expressions) -> bool {
         let part = |index: usize| constraint.get(index).and_then(Value::as_str).unwrap_or_default();
         let (field, operator, value) = (part(0), part(1), part(2));
         if !matches!(field, "hostname" | "@hostname") {
@@ -51,8 +62,8 @@ impl Placement<'_> {
         }
         let host = self.host.to_string();
         match operator {
-            "LIKE" => matches(value, &host) == Some(true),
-            "UNLIKE" => matches(value, &host) == Some(false),
+            "LIKE" => expressions.answer(value, self.host, || matches(value, &host)) == Some(true),
+            "UNLIKE" => expressions.answer(value, self.host, || matches(value, &host)) == Some(false),
             "UNIQUE" => self.placed == 0,
             "CLUSTER" => value.is_empty() || value == host,
             "IS" => value == host,
@@ -74,6 +85,31 @@ impl Placement<'_> {
     }
 }
 
+/// Which expressions match the name of the agent, as far as that was asked.
+#[derive(Default)]
+pub struct Expressions(Mutex<BTreeMap<String, (IpAddr, Option<bool>)>>);
+
+impl Expressions {
+    /// The remembered answer, or the one that is found now; none where the expression is none.
+    fn answer(&self, expression: &str, host: IpAddr, find: impl FnOnce() -> Option<bool>) -> Option<bool> {
+        if expression.len() > LONGEST {
+            return find();
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, answer)) = known.get(expression)
+            && *of == host
+        {
+            return *answer;
+        }
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        let answer = find();
+        known.insert(expression.to_owned(), (host, answer));
+        answer
+    }
+}
+
 /// Whether an expression matches a whole text, as Java's `matches` means it; none where it is no expression.
 fn matches(expression: &str, text: &str) -> Option<bool> {
     if expression.is_empty() {
@@ -91,7 +127,8 @@ mod tests {
     fn reason(definition: Value, placed: u64, profile: Profile) -> Option<&'static str> {
         let (app, definition) = (AppId::new("/a").unwrap(), App::from_value(definition).unwrap());
         let host = [127, 0, 0, 1].into();
-        misfit(&Placement { app: &app, definition: &definition, profile, host, placed })
+        let task = Placement { app: &app, definition: &definition, profile, host, placed };
+        misfit(&task, &Expressions::default())
     }
 
     /// How many tasks of 10 fit under a constraint.
@@ -133,6 +170,27 @@ mod tests {
         }
         assert_eq!(fitting(&json!(["hostname", "GROUP_BY", "2"]), Profile::V1_8), 1);
         assert_eq!(fitting(&json!(["hostname", "GROUP_BY"]), Profile::V1_8), 10);
+    }
+
+    #[test]
+    fn an_expression_is_read_once() {
+        let (expressions, here, there) =
+            (Expressions::default(), [127, 0, 0, 1].into(), [10, 0, 0, 1].into());
+        let app = json!({"constraints": [["hostname", "LIKE", "127.*"], ["hostname", "UNLIKE", "("]]});
+        let (id, definition) = (AppId::new("/a").unwrap(), App::from_value(app).unwrap());
+        let task =
+            Placement { app: &id, definition: &definition, profile: Profile::V1_11, host: here, placed: 0 };
+        assert_eq!(misfit(&task, &expressions), Some("UnfulfilledConstraint"));
+        let read_again = || panic!("it is known");
+        assert_eq!(expressions.answer("127.*", here, read_again), Some(true));
+        assert_eq!(expressions.answer("(", here, read_again), None, "also that it is none");
+        assert_eq!(expressions.answer("127.*", there, || Some(false)), Some(false), "of one agent only");
+        for number in 0..2 * REMEMBERED {
+            expressions.answer(&number.to_string(), here, || None);
+        }
+        expressions.answer(&"x".repeat(LONGEST + 1), here, || None);
+        let known = expressions.0.lock().unwrap();
+        assert!(known.len() <= REMEMBERED && known.keys().all(|expression| expression.len() <= LONGEST));
     }
 
     #[test]

@@ -8,12 +8,16 @@ mod archive;
 mod cache;
 mod environment;
 mod fetch;
+mod files;
 mod probe;
+mod room;
 mod sandbox;
 mod secrets;
 mod sweep;
+mod turns;
 mod volumes;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use super::definition::{self, HealthCheck, ReadinessCheck};
 use super::executor::{Executor, KillSignal, Progress, ProgressSink, ReadinessAnswer, TaskEnd, TaskSpec};
-use super::placement::{self, Placement};
+use super::placement::{self, Expressions, Placement};
 use super::pod;
 use super::supervisor::{Order, Report};
 use crate::clock::Clock;
@@ -36,8 +40,8 @@ use sandbox::Sandboxes;
 use secrets::Secrets;
 use volumes::Volumes;
 
-/// How many tasks may fetch and unpack at the same time.
-const PREPARED_AT_ONCE: usize = 16;
+/// How many sandboxes may be made at the same time; each first has old ones removed.
+const MADE_AT_ONCE: usize = 16;
 
 /// How many tasks may exist: each is at least two processes.
 const MOST_TASKS: usize = 4_000;
@@ -50,8 +54,9 @@ pub struct ProcessExecutor {
     secrets: Secrets,
     fetcher: Fetcher,
     prober: Prober,
-    /// How many tasks may be prepared at the same time.
-    preparing: Semaphore,
+    /// How many sandboxes may be made at the same time.
+    making: Arc<Semaphore>,
+    expressions: Expressions,
 }
 
 /// Why the executor could not be set up.
@@ -60,6 +65,9 @@ pub enum SetupError {
     /// The directory of the sandboxes, or that of what is fetched.
     #[error("cannot make {0}")]
     Directory(PathBuf, #[source] std::io::Error),
+    /// The directory of the secrets.
+    #[error("cannot use the secrets in {0}")]
+    Secrets(PathBuf, #[source] std::io::Error),
     /// The client for fetching and for health checks.
     #[error("cannot make an HTTP client")]
     Client(#[from] reqwest::Error),
@@ -79,7 +87,11 @@ impl ProcessExecutor {
     ) -> Result<Self, SetupError> {
         // The one TLS provider of the process; that it is set already is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (sandboxes, secrets) = (dir.join("sandboxes"), Secrets::new(secrets));
+        let secrets = match secrets {
+            Some(path) => Secrets::open(path.clone()).map_err(|e| SetupError::Secrets(path, e))?,
+            None => Secrets::none(),
+        };
+        let sandboxes = dir.join("sandboxes");
         let made = Sandboxes::new(sandboxes.clone()).map_err(|e| SetupError::Directory(sandboxes, e))?;
         sweep::sweep(made.root());
         let prober = Prober::new(clock.clone(), agent.clone(), secrets.clone())?;
@@ -87,19 +99,29 @@ impl ProcessExecutor {
         let cache =
             FetchCache::new(kept.clone(), cache::LIMIT).map_err(|e| SetupError::Directory(kept, e))?;
         let fetcher = Fetcher::new(clock.clone(), cache)?;
-        let preparing = Semaphore::new(PREPARED_AT_ONCE);
-        let volumes = Volumes::new(dir.join("volumes"));
-        Ok(Self { agent, sandboxes: Arc::new(made), volumes, secrets, fetcher, prober, preparing })
+        Ok(Self {
+            agent,
+            sandboxes: Arc::new(made),
+            volumes: Volumes::new(dir.join("volumes")),
+            secrets,
+            fetcher,
+            prober,
+            making: Arc::new(Semaphore::new(MADE_AT_ONCE)),
+            expressions: Expressions::default(),
+        })
     }
 
     async fn run_task(&self, task: &TaskSpec, mut kill: KillSignal, progress: &ProgressSink) -> TaskEnd {
         let order = tokio::select! {
-            _ = kill.next() => return TaskEnd::Killed("Killed before it was started".to_owned()),
-            order = self.prepare(task) => order,
+            _ = kill.next() => Err(TaskEnd::Killed("Killed before it was started".to_owned())),
+            order = self.prepare(task) => order.map_err(TaskEnd::Failed),
         };
         let order = match order {
             Ok(order) => order,
-            Err(message) => return TaskEnd::Failed(message),
+            Err(end) => {
+                self.give_up(task, &end).await;
+                return end;
+            }
         };
         progress.tell(Progress::Starting).await;
         match Supervised::start(&self.agent, order).await {
@@ -111,15 +133,34 @@ impl ProcessExecutor {
     /// Makes the sandbox, fetches, and says what is to be run.
     async fn prepare(&self, task: &TaskSpec) -> Result<Order, String> {
         let argv = command_line(&task.app)?;
-        let _turn = self.preparing.acquire().await.map_err(|e| e.to_string())?;
+        let (sandbox, env) = self.make_sandbox(task).await?;
+        self.fetcher.fetch(&task.app_id, &task.app, &sandbox).await?;
+        Ok(Order { argv, env, directory: sandbox, keep_output: true })
+    }
+
+    /// The sandbox with all that is mounted there, and the environment.
+    async fn make_sandbox(&self, task: &TaskSpec) -> Result<(PathBuf, BTreeMap<String, String>), String> {
+        let turn = Arc::clone(&self.making).acquire_owned().await.map_err(|e| e.to_string())?;
         let sandboxes = Arc::clone(&self.sandboxes);
-        // Files of old sandboxes are removed on a thread that may block. Its failure is only untidy.
-        let _ = tokio::task::spawn_blocking(move || sandboxes.prune()).await;
+        // Files of old sandboxes are removed on a thread that may block; it keeps the turn, also when the task is given up.
+        // Its failure is only untidy.
+        let pruned = tokio::task::spawn_blocking(move || {
+            sandboxes.prune();
+            turn
+        });
+        let _turn = pruned.await;
         let sandbox = self.sandboxes.open(&task.id).map_err(|e| format!("cannot make the sandbox: {e}"))?;
         self.volumes.mount(task, &sandbox, &self.secrets)?;
         let env = environment::of(task, &sandbox, &self.secrets)?;
-        self.fetcher.fetch(&task.app, &sandbox).await?;
-        Ok(Order { argv, env, directory: sandbox, keep_output: true })
+        Ok((sandbox, env))
+    }
+
+    /// Cleans up behind a task that did not come to run.
+    async fn give_up(&self, task: &TaskSpec, end: &TaskEnd) {
+        let (TaskEnd::Killed(reason) | TaskEnd::Failed(reason) | TaskEnd::Finished(reason)) = end;
+        let (sandboxes, id, reason) = (Arc::clone(&self.sandboxes), task.id.clone(), reason.clone());
+        // Its failure is only untidy.
+        let _ = tokio::task::spawn_blocking(move || sandboxes.give_up(&id, &reason)).await;
     }
 
     async fn follow(
@@ -186,7 +227,7 @@ impl Executor for ProcessExecutor {
     }
 
     fn declines(&self, task: &Placement<'_>) -> Option<&'static str> {
-        placement::misfit(task)
+        placement::misfit(task, &self.expressions)
     }
 
     fn capacity(&self) -> usize {

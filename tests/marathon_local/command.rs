@@ -139,3 +139,21 @@ async fn instances_of_this_program_are_one_app() {
     assert_eq!(running.tasks("/self", "tasksHealthy", 1).await.len(), 1);
     running.stop(Signal::INT).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a process test starts processes")]
+async fn secrets_that_cannot_be_had_are_refused_at_the_start() {
+    let (clock, folder) = (Clock::system(), TempDir::new().unwrap());
+    let (missing, file) = (folder.path().join("missing"), folder.path().join("file"));
+    std::fs::write(&file, "").unwrap();
+    for (secrets, reason) in [(missing, "it is not there"), (file, "it is none")] {
+        let mut command = tokio::process::Command::new(AGENT);
+        command.args(["marathon-local", "--port", "0", "--dir"]).arg(folder.path().join("state"));
+        command.arg("--secrets").arg(&secrets).stdin(Stdio::null()).kill_on_drop(true);
+        let output = clock.timeout(LIMIT, command.output()).await.expect("it runs").unwrap();
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&secrets.display().to_string()), "{said}");
+        assert!(said.contains(reason) && said.contains("--secrets"), "{said}");
+    }
+}

@@ -50,6 +50,7 @@ impl Local {
 
     /// One with a directory of secrets beside its own and with switches for faults.
     pub async fn with_secrets(dir: Arc<TempDir>) -> Self {
+        std::fs::create_dir_all(dir.path().join("secrets")).unwrap();
         let secrets = Some(dir.path().join("secrets"));
         let tasks = Tasks::Processes { agent: AGENT.into(), secrets };
         let config = LocalConfig { tasks, faults: Some(1), ..config(dir.path()) };

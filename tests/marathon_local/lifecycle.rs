@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -118,6 +118,55 @@ async fn files_are_fetched_unpacked_and_run() {
     let message = app["lastTaskFailure"]["message"].as_str().unwrap();
     assert!(message.contains("/files/nothing.tgz") && message.contains("404"), "{message}");
     assert_eq!(app["tasksRunning"], 0);
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_fetches_slowly_keeps_no_other_from_starting() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let slow = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<()>()
+    };
+    let router = Router::new().route("/slow", get(slow)).route("/quick", get(async || "text"));
+    let url = format!("http://127.0.0.1:{}", serve(router).await);
+    let local = Local::start().await;
+    let app = |id: &str, instances: u64, file: &str| {
+        let uri = format!("{url}/{file}");
+        json!({"id": id, "cmd": "exec sleep 1000", "instances": instances, "fetch": [{"uri": uri}]})
+    };
+    local.expect(201, "POST", "/v2/apps", &app("/slow", 20, "slow")).await;
+    local
+        .wait("the first downloads", async || match asked.load(Ordering::SeqCst) {
+            4 => Ok(()),
+            other => Err(other.to_string()),
+        })
+        .await;
+    local.run(app("/quick", 8, "quick")).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 4, "so many of one app, and no more");
+    assert_eq!(local.app("/slow").await["tasksRunning"], 0);
+    local.expect(200, "DELETE", "/v2/apps/slow?force=true", &json!(null)).await;
+    local.calm().await;
+    local.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_cannot_be_fetched_only_the_reason_stays() {
+    let local = Local::start().await;
+    let (file, pipe) = (local.dir.path().join("file"), local.dir.path().join("pipe"));
+    std::fs::write(&file, "content").unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let app = json!({"id": "/pipe", "cmd": "exec sleep 1000", "backoffSeconds": 1000,
+        "fetch": [{"uri": file}, {"uri": pipe}]});
+    local.expect(201, "POST", "/v2/apps", &app).await;
+    let app = local.until("/pipe", |app| !app["lastTaskFailure"].is_null()).await;
+    let message = app["lastTaskFailure"]["message"].as_str().unwrap();
+    assert_eq!(message, format!("Failed to fetch {}: it is no regular file", pipe.display()));
+    let task = json!({"id": app["lastTaskFailure"]["taskId"]});
+    let left = std::fs::read_dir(local.sandbox(&task)).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["stderr"]);
+    assert_eq!(local.file(&task, "stderr").await, format!("{message}\n"));
     local.stop().await;
 }
 

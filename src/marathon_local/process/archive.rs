@@ -12,8 +12,14 @@ use std::path::{Component, Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-/// How many bytes one archive may become.
-const SIZE_LIMIT: u64 = 64 << 30;
+use super::files;
+use super::room::Room;
+
+/// How many bytes one archive may become where the disk has room for them.
+pub const SIZE_LIMIT: u64 = 64 << 30;
+
+/// How many bytes of the disk are counted for an entry without content.
+const ENTRY_SIZE: u64 = 4 << 10;
 
 /// How many entries one archive may hold.
 const ENTRY_LIMIT: usize = 500_000;
@@ -57,13 +63,19 @@ impl Kind {
     }
 }
 
-/// Unpacks an archive into a directory. Blocks.
+/// Unpacks an archive into a directory, as far as there is room. Blocks.
 ///
 /// # Errors
 /// What is wrong, naming the entry.
-pub fn extract(kind: Kind, archive: &Path, target: &Path, stop: &CancellationToken) -> Result<(), String> {
-    let open = || File::open(archive).map(io::BufReader::new).map_err(|e| e.to_string());
-    let mut target = Target { root: target.to_owned(), left: SIZE_LIMIT, entries: 0, stop: stop.clone() };
+pub fn extract(
+    kind: Kind,
+    archive: &Path,
+    target: &Path,
+    room: Room,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    let open = || files::open(archive).map(io::BufReader::new).map_err(|e| e.to_string());
+    let mut target = Target { root: target.to_owned(), room, entries: 0, stop: stop.clone() };
     match kind {
         Kind::Tar => untar(open()?, &mut target),
         Kind::TarGz => untar(flate2::read::MultiGzDecoder::new(open()?), &mut target),
@@ -121,7 +133,7 @@ fn unzip(reader: impl Read + io::Seek, target: &mut Target) -> Result<(), String
 /// Where an archive goes, and how much more it may write.
 struct Target {
     root: PathBuf,
-    left: u64,
+    room: Room,
     entries: usize,
     stop: CancellationToken,
 }
@@ -140,9 +152,7 @@ impl Target {
             }
             let length = content.read(&mut piece).map_err(failed)?;
             let Some(bytes) = piece.get(..length).filter(|b| !b.is_empty()) else { return Ok(()) };
-            self.left = self.left.checked_sub(length as u64).ok_or_else(|| {
-                format!("{}: the archive holds more than {SIZE_LIMIT} bytes", path.display())
-            })?;
+            self.take(length as u64, path)?;
             io::Write::write_all(&mut file, bytes).map_err(failed)?;
         }
     }
@@ -197,8 +207,14 @@ impl Target {
         }
     }
 
+    fn take(&mut self, bytes: u64, path: &Path) -> Result<(), String> {
+        let taken = self.room.take(bytes);
+        taken.map_err(|more| format!("{}: unpacked, the archive has {more}", path.display()))
+    }
+
     fn count(&mut self, path: &Path) -> Result<(), String> {
         self.entries += 1;
+        self.take(ENTRY_SIZE, path)?;
         if self.stop.is_cancelled() {
             return Err("given up".to_owned());
         }

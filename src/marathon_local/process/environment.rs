@@ -125,7 +125,7 @@ mod tests {
             host: [127, 0, 0, 1].into(),
             ports: vec![31_000, 31_001],
         };
-        of(&task, Path::new("/s"), &Secrets::new(None))
+        of(&task, Path::new("/s"), &Secrets::none())
     }
 
     #[test]

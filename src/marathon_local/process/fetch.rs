@@ -1,22 +1,32 @@
 //! Fetches what a task's `fetch` list names into its sandbox, as the Mesos fetcher would.
 //!
 //! Over HTTP and HTTPS, and from this machine's files. What another scheme names is an error that says so.
+//!
+//! Files are read, written and unpacked on threads that may block. Such a thread cannot be called back, however long the disk
+//! makes it wait, so it holds the turn of its task until it ends: all of them together never are more than there are turns.
 
+use std::io::{Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use serde_json::Value;
-use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_util::io::StreamReader;
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::archive;
 use super::cache::FetchCache;
+use super::room::Room;
+use super::turns::{Turn, Turns};
+use super::{archive, files};
 use crate::clock::Clock;
-use crate::model::App;
+use crate::model::{App, AppId};
+
+/// How many tasks may fetch at the same time.
+const FETCHING: usize = 32;
+
+/// How many of them may be of one app.
+const FETCHING_OF_ONE: usize = 4;
 
 /// How long all fetching of a task may take.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -24,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(15 * 60);
 /// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// The largest file that is fetched.
+/// The largest file that is fetched, in bytes, where the disk has room for it.
 const SIZE_LIMIT: u64 = 16 << 30;
 
 /// One item of the list.
@@ -44,6 +54,15 @@ pub struct Fetcher {
     http: reqwest::Client,
     clock: Clock,
     cache: FetchCache,
+    turns: Turns,
+}
+
+/// The work for one task.
+struct Work<'a> {
+    sandbox: &'a Path,
+    /// Tells its threads that the task is given up.
+    stop: CancellationToken,
+    turn: Arc<Turn>,
 }
 
 impl Fetcher {
@@ -58,20 +77,23 @@ impl Fetcher {
         };
         // A machine without any CA certificates can still fetch over plain HTTP.
         let http = builder().build().or_else(|_| builder().tls_certs_only([]).build())?;
-        Ok(Self { http, clock, cache })
+        Ok(Self { http, clock, cache, turns: Turns::new(FETCHING, FETCHING_OF_ONE) })
     }
 
-    /// Fetches everything that the app names.
+    /// Fetches everything that the app names, when it is its turn.
     ///
     /// # Errors
     /// The first failure, in words that name the URI.
-    pub async fn fetch(&self, app: &App, sandbox: &Path) -> Result<(), String> {
-        // Unpacking runs on a thread of its own and stops by this signal when the task is given up.
-        let stop = CancellationToken::new();
-        let _guard = stop.clone().drop_guard();
+    pub async fn fetch(&self, id: &AppId, app: &App, sandbox: &Path) -> Result<(), String> {
+        let items = items(app)?;
+        if items.is_empty() {
+            return Ok(());
+        }
+        let work = Work { sandbox, stop: CancellationToken::new(), turn: self.turns.take(id).await? };
+        let _guard = work.stop.clone().drop_guard();
         let all = async {
-            for item in items(app)? {
-                let fetched = self.item(&item, sandbox, &stop).await;
+            for item in items {
+                let fetched = self.item(&item, &work).await;
                 fetched.map_err(|error| format!("Failed to fetch {}: {error}", item.uri))?;
             }
             Ok(())
@@ -79,8 +101,8 @@ impl Fetcher {
         self.clock.timeout(DEADLINE, all).await.unwrap_or_else(|late| Err(format!("Failed to fetch: {late}")))
     }
 
-    async fn item(&self, item: &Item, sandbox: &Path, stop: &CancellationToken) -> Result<(), String> {
-        let path = sandbox.join(&item.destination);
+    async fn item(&self, item: &Item, work: &Work<'_>) -> Result<(), String> {
+        let path = work.sandbox.join(&item.destination);
         if let Some(parent) = path.parent() {
             tokio::fs::create_dir_all(parent).await.map_err(|e| e.to_string())?;
         }
@@ -91,10 +113,10 @@ impl Fetcher {
             let there = kind.take_if(|kind| *kind != archive::Kind::Gz);
             let slot = self.cache.slot(&item.uri);
             let placed = async {
-                let kept = slot.filled(self.obtain(&item.uri, slot.place())).await?;
+                let kept = slot.filled(self.obtain(&item.uri, slot.place(), work)).await?;
                 match there {
-                    Some(kind) => unpack(kind, kept, sandbox, stop).await,
-                    None => tokio::fs::copy(kept, &path).await.map(drop).map_err(|e| e.to_string()),
+                    Some(kind) => work.unpack(kind, kept).await,
+                    None => work.copy(kept, &path).await,
                 }
             };
             let placed = placed.await;
@@ -102,10 +124,10 @@ impl Fetcher {
             self.cache.trim().await;
             placed?;
         } else {
-            self.obtain(&item.uri, &path).await?;
+            self.obtain(&item.uri, &path, work).await?;
         }
         if let Some(kind) = kind {
-            unpack(kind, &path, sandbox, stop).await?;
+            work.unpack(kind, &path).await?;
         }
         if item.executable {
             make_executable(&path).await.map_err(|e| e.to_string())?;
@@ -113,54 +135,88 @@ impl Fetcher {
         Ok(())
     }
 
-    async fn obtain(&self, uri: &str, path: &Path) -> Result<(), String> {
+    async fn obtain(&self, uri: &str, path: &Path, work: &Work<'_>) -> Result<(), String> {
         if uri.starts_with("http://") || uri.starts_with("https://") {
-            self.download(uri, path).await
-        } else {
-            copy_local(uri, path).await
+            return self.download(uri, path, work).await;
         }
+        let local = uri.strip_prefix("file://").unwrap_or(uri);
+        if !local.starts_with('/') {
+            return Err("only http, https and absolute paths of this machine can be fetched".to_owned());
+        }
+        work.copy(Path::new(local), path).await
     }
 
-    async fn download(&self, uri: &str, path: &Path) -> Result<(), String> {
-        let response = self.http.get(uri).send().await.map_err(|e| chain(&e))?;
+    async fn download(&self, uri: &str, path: &Path, work: &Work<'_>) -> Result<(), String> {
+        let mut response = self.http.get(uri).send().await.map_err(|e| chain(&e))?;
         if !response.status().is_success() {
             return Err(format!("the server answered {}", response.status()));
         }
-        let body = response.bytes_stream().map(|piece| piece.map_err(std::io::Error::other));
-        store(StreamReader::new(body), path).await
+        let place = path.to_owned();
+        let file = work.on_thread(move |_| files::create(&place).map_err(|e| e.to_string())).await?;
+        let mut file = tokio::fs::File::from_std(file);
+        let mut room = room_for(path);
+        while let Some(piece) = response.chunk().await.map_err(|e| chain(&e))? {
+            take(&mut room, piece.len())?;
+            file.write_all(&piece).await.map_err(|e| e.to_string())?;
+        }
+        file.flush().await.map_err(|e| e.to_string())
     }
 }
 
-async fn unpack(
-    kind: archive::Kind,
-    path: &Path,
-    sandbox: &Path,
-    stop: &CancellationToken,
-) -> Result<(), String> {
-    let (path, sandbox, stop) = (path.to_owned(), sandbox.to_owned(), stop.clone());
-    let unpacked = tokio::task::spawn_blocking(move || archive::extract(kind, &path, &sandbox, &stop));
-    unpacked.await.map_err(|e| e.to_string())?
+impl Work<'_> {
+    /// Does something on a thread that may block, which holds the turn until it ends.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&CancellationToken) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let (stop, turn) = (self.stop.clone(), Arc::clone(&self.turn));
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&stop);
+            drop(turn);
+            done
+        });
+        done.await.map_err(|e| e.to_string())?
+    }
+
+    async fn unpack(&self, kind: archive::Kind, path: &Path) -> Result<(), String> {
+        let (path, sandbox) = (path.to_owned(), self.sandbox.to_owned());
+        self.on_thread(move |stop| {
+            let room = Room::new(&sandbox, archive::SIZE_LIMIT);
+            archive::extract(kind, &path, &sandbox, room, stop)
+        })
+        .await
+    }
+
+    async fn copy(&self, from: &Path, to: &Path) -> Result<(), String> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.on_thread(move |stop| copy(&from, &to, stop)).await
+    }
 }
 
-async fn copy_local(uri: &str, path: &Path) -> Result<(), String> {
-    let local = uri.strip_prefix("file://").unwrap_or(uri);
-    if !local.starts_with('/') {
-        return Err("only http, https and absolute paths of this machine can be fetched".to_owned());
+/// Copies a regular file of this machine. Blocks.
+fn copy(from: &Path, to: &Path, stop: &CancellationToken) -> Result<(), String> {
+    let mut source = files::open(from).map_err(|e| e.to_string())?;
+    let mut file = files::create(to).map_err(|e| e.to_string())?;
+    let mut room = room_for(to);
+    let mut piece = vec![0; 128 * 1024];
+    loop {
+        if stop.is_cancelled() {
+            return Err("given up".to_owned());
+        }
+        let length = source.read(&mut piece).map_err(|e| e.to_string())?;
+        let Some(bytes) = piece.get(..length).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        take(&mut room, length)?;
+        file.write_all(bytes).map_err(|e| e.to_string())?;
     }
-    let file = File::open(local).await.map_err(|e| e.to_string())?;
-    if !file.metadata().await.is_ok_and(|m| m.is_file()) {
-        return Err("it is no regular file".to_owned());
-    }
-    store(file, path).await
 }
 
-/// Writes a stream into a new file.
-async fn store(source: impl AsyncRead, path: &Path) -> Result<(), String> {
-    let mut file = File::create(path).await.map_err(|e| e.to_string())?;
-    let mut source = std::pin::pin!(source.take(SIZE_LIMIT + 1));
-    let copied = tokio::io::copy(&mut source, &mut file).await.map_err(|e| chain(&e))?;
-    file.flush().await.map_err(|e| e.to_string())?;
-    if copied > SIZE_LIMIT { Err(format!("it is larger than {SIZE_LIMIT} bytes")) } else { Ok(()) }
+/// The room for a file.
+fn room_for(path: &Path) -> Room {
+    Room::new(path.parent().unwrap_or(path), SIZE_LIMIT)
+}
+
+fn take(room: &mut Room, bytes: usize) -> Result<(), String> {
+    room.take(bytes as u64).map_err(|more| format!("it has {more}"))
 }
 
 async fn make_executable(path: &Path) -> std::io::Result<()> {

@@ -53,6 +53,25 @@ impl Sandboxes {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(task);
     }
 
+    /// Empties the sandbox of a task that never came to run, and leaves the reason in `stderr`: the parts of what could not
+    /// be brought are of use to nobody, and they are brought anew with every try. It removes files, so it may take long.
+    pub fn give_up(&self, task: &str, reason: &str) {
+        let path = self.path(task);
+        // It is not there where the task failed before it was made.
+        for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let remove = if is_directory { std::fs::remove_dir_all } else { std::fs::remove_file::<PathBuf> };
+            if let Err(error) = remove(entry.path()) {
+                tracing::warn!(path = %entry.path().display(), %error, "cannot remove a part of a sandbox");
+            }
+        }
+        if path.is_dir()
+            && let Err(error) = std::fs::write(path.join("stderr"), format!("{reason}\n"))
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot write why a task did not start");
+        }
+    }
+
     /// Throws away what is old. It removes files, so it may take long.
     pub fn prune(&self) {
         for name in self.superfluous() {
@@ -96,6 +115,26 @@ fn app_part(task: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_never_ran_only_the_reason_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sandboxes, volume) = (Sandboxes::new(folder.path().join("s")).unwrap(), folder.path().join("v"));
+        std::fs::create_dir(&volume).unwrap();
+        std::fs::write(volume.join("data"), "x").unwrap();
+        let sandbox = sandboxes.open("a.instance-0").unwrap();
+        std::fs::create_dir(sandbox.join("bin")).unwrap();
+        std::fs::write(sandbox.join("bin/part"), "x").unwrap();
+        std::fs::write(sandbox.join("app.tgz"), "x").unwrap();
+        std::os::unix::fs::symlink(&volume, sandbox.join("disk")).unwrap();
+        sandboxes.give_up("a.instance-0", "it is too large");
+        let left: Vec<_> = std::fs::read_dir(&sandbox).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["stderr"]);
+        assert_eq!(std::fs::read_to_string(sandbox.join("stderr")).unwrap(), "it is too large\n");
+        assert!(volume.join("data").exists(), "what a link leads to stays");
+        sandboxes.give_up("a.instance-1", "it was never made");
+        assert!(!sandboxes.path("a.instance-1").exists());
+    }
 
     #[test]
     fn old_sandboxes_go_and_those_in_use_stay() {

@@ -1,10 +1,12 @@
 //! Secrets from a directory: the file `<directory>/<source>` is the secret that a definition names as `source`.
 
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::fetch::is_inside;
+use super::files;
 use crate::model::App;
 
 /// The largest secret (the limit of DC/OS is of this size).
@@ -15,9 +17,20 @@ const LARGEST: u64 = 1024 * 1024;
 pub struct Secrets(Option<PathBuf>);
 
 impl Secrets {
-    /// A store in a directory, or none.
-    pub fn new(directory: Option<PathBuf>) -> Self {
-        Self(directory)
+    /// No store.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// The store in a directory.
+    ///
+    /// # Errors
+    /// When there is no such directory, or it cannot be read.
+    pub fn open(directory: PathBuf) -> io::Result<Self> {
+        // The first needs the right to list it, the second the right to open what is in it.
+        drop(std::fs::read_dir(&directory)?);
+        std::fs::metadata(directory.join("."))?;
+        Ok(Self(Some(directory)))
     }
 
     /// The secret that a definition calls by a name.
@@ -36,18 +49,23 @@ impl Secrets {
         if !is_inside(Path::new(source)) {
             return Err(format!("the source {source:?} of the secret {name} is no path inside the store"));
         }
-        let path = directory.join(source);
-        let size = std::fs::metadata(&path).map(|m| m.len());
-        match size.and_then(|size| Ok((size, std::fs::read(&path)?))) {
-            Ok((size, _)) if size > LARGEST => {
+        match read(&directory.join(source)) {
+            Ok(bytes) if bytes.len() as u64 > LARGEST => {
                 Err(format!("the secret {source} is larger than {LARGEST} bytes"))
             }
-            Ok((_, bytes)) => {
+            Ok(bytes) => {
                 String::from_utf8(bytes).map_err(|_| format!("the secret {source} is no text in UTF-8"))
             }
             Err(error) => Err(format!("cannot read the secret {source}: {error}")),
         }
     }
+}
+
+/// What is in a regular file, or the beginning of it where that is too much.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    files::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -60,15 +78,37 @@ mod tests {
     fn secrets_are_found_by_their_source_and_nowhere_else() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), "s3cret").unwrap();
-        let app =
-            json!({"secrets": {"k": {"source": "key"}, "out": {"source": "../key"}, "no": {"source": "no"}}});
+        std::fs::write(folder.path().join("large"), vec![b'x'; usize::try_from(LARGEST).unwrap() + 1])
+            .unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        let app = json!({"secrets": {"k": {"source": "key"}, "out": {"source": "../key"}, "no": {"source": "no"},
+            "large": {"source": "large"}, "pipe": {"source": "pipe"}}});
         let app = App::from_value(app).unwrap();
-        let secrets = Secrets::new(Some(folder.path().to_owned()));
+        let secrets = Secrets::open(folder.path().to_owned()).unwrap();
         assert_eq!(secrets.of(&app, "k").as_deref(), Ok("s3cret"));
-        for (name, word) in [("out", "inside"), ("no", "cannot read"), ("undeclared", "undeclared")] {
+        for (name, word) in [
+            ("out", "inside"),
+            ("no", "cannot read"),
+            ("undeclared", "undeclared"),
+            ("large", "larger than"),
+            ("pipe", "no regular file"),
+        ] {
             let error = secrets.of(&app, name).unwrap_err();
             assert!(error.contains(word), "{error}");
         }
-        assert!(Secrets::new(None).of(&app, "k").unwrap_err().contains("--secrets"));
+        assert!(Secrets::none().of(&app, "k").unwrap_err().contains("--secrets"));
+    }
+
+    #[test]
+    fn a_store_must_be_a_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&link, &link).unwrap();
+        let kind = |path: &Path| Secrets::open(path.to_owned()).unwrap_err().kind();
+        assert_eq!(kind(&folder.path().join("none")), io::ErrorKind::NotFound);
+        assert_eq!(kind(&file), io::ErrorKind::NotADirectory);
+        Secrets::open(link).unwrap_err();
     }
 }

@@ -183,13 +183,14 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let volumes = Volumes::new(folder.path().join("volumes"));
+            std::fs::create_dir(folder.path().join("secrets")).unwrap();
             Self { folder, volumes }
         }
 
         fn mount(&self, task: &TaskSpec) -> Result<PathBuf, String> {
             let sandbox = self.folder.path().join(&task.id);
             std::fs::create_dir_all(&sandbox).unwrap();
-            let secrets = Secrets::new(Some(self.folder.path().join("secrets")));
+            let secrets = Secrets::open(self.folder.path().join("secrets")).unwrap();
             self.volumes.mount(task, &sandbox, &secrets).map(|()| sandbox)
         }
     }

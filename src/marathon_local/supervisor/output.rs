@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// How large `stdout` or `stderr` may become before it is put aside.
@@ -28,7 +30,7 @@ struct Log {
 
 impl Log {
     fn new(path: PathBuf, limit: u64) -> Self {
-        let file = File::create(&path).ok();
+        let file = create(&path);
         Self { path, file, written: 0, limit }
     }
 
@@ -48,14 +50,33 @@ impl Log {
         old.push(".1");
         // If it cannot be put aside it is overwritten: bounded comes first.
         let _ = std::fs::rename(&self.path, old);
-        self.file = File::create(&self.path).ok();
+        self.file = create(&self.path);
         self.written = 0;
     }
+}
+
+/// A new file. None where it cannot be made, or where the task has put something else in its place: the supervisor must
+/// not wait for whoever would read from a pipe.
+fn create(path: &Path) -> Option<File> {
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(true);
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path).ok()?;
+    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stdout");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let mut log = Log::new(path, 10);
+        log.append(b"lost");
+        assert_eq!(log.written, 0);
+    }
 
     #[test]
     fn a_full_file_is_put_aside_and_only_one_old_one_is_kept() {

@@ -40,12 +40,16 @@ fn zip_of(entries: &[(&str, &str)]) -> Vec<u8> {
 
 /// Unpacks into `<folder>/sandbox`; returns the folder, too.
 fn unpack(name: &str, bytes: &[u8]) -> (tempfile::TempDir, Result<(), String>) {
+    unpack_into(Room::measured(SIZE_LIMIT, || None), name, bytes)
+}
+
+fn unpack_into(room: Room, name: &str, bytes: &[u8]) -> (tempfile::TempDir, Result<(), String>) {
     let folder = tempfile::tempdir().unwrap();
     let (archive, sandbox) = (folder.path().join(name), folder.path().join("sandbox"));
     fs::write(&archive, bytes).unwrap();
     fs::create_dir(&sandbox).unwrap();
     let kind = Kind::of(&archive).unwrap();
-    let result = extract(kind, &archive, &sandbox, &CancellationToken::new());
+    let result = extract(kind, &archive, &sandbox, room, &CancellationToken::new());
     (folder, result)
 }
 
@@ -144,4 +148,28 @@ fn broken_archives_say_so() {
     let whole = gzip(&tar_of(&[("f", FILE, include_str!("tests.rs"))]));
     let (_folder, result) = unpack("a.tgz", &whole[..whole.len() / 2]);
     assert!(result.is_err(), "cut off");
+}
+
+#[test]
+fn an_archive_gets_no_larger_than_there_is_room() {
+    let zeros = "\0".repeat(8 << 20);
+    let bomb = gzip(zeros.as_bytes());
+    assert!(bomb.len() < 100_000, "small as a file");
+    let free = || Room::measured(SIZE_LIMIT, || Some(4 << 20));
+    for (name, bytes) in [("zeros.gz", bomb), ("a.zip", zip_of(&[("zeros", &zeros)]))] {
+        let (folder, result) = unpack_into(free(), name, &bytes);
+        let expected = "zeros: unpacked, the archive has more than 2 MiB, half of what was free on the disk; make room there";
+        assert_eq!(result.unwrap_err(), expected);
+        assert!(fs::metadata(folder.path().join("sandbox/zeros")).unwrap().len() <= 2 << 20);
+    }
+    let (_folder, result) =
+        unpack_into(Room::measured(1 << 20, || None), "zeros.gz", &gzip(zeros.as_bytes()));
+    assert_eq!(
+        result.unwrap_err(),
+        "zeros: unpacked, the archive has more than 1 MiB, the most that is taken"
+    );
+    // Entries without content take room as well.
+    let many: Vec<Entry> = (0..2_000).map(|_| ("d", tar::EntryType::Directory, "")).collect();
+    let (_folder, result) = unpack_into(free(), "a.tar", &tar_of(&many));
+    assert!(result.unwrap_err().contains("half of what was free"));
 }
