@@ -396,6 +396,7 @@ impl Controller {
                 news.push(report::problems_text(&look.problems));
             }
             news.extend(changed.iter().map(report::unit_line));
+            news.extend(status::newly_warned(&view.units, &units).map(report::warnings_text));
             news.extend(kept.iter().filter(|kept| !view.kept.contains(kept)).map(report::kept_line));
             view.passes += 1;
             view.revision = revision;

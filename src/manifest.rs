@@ -24,8 +24,8 @@ pub(crate) mod spelling;
 pub(crate) mod tree;
 
 pub use document::{
-    AppSpec, DriftPolicy, ForeignDeployments, Manifest, OnFailure, PackageSpec, Place, Presence, ServiceSpec,
-    Spec, UnitDocument, Upkeep,
+    AppSpec, DriftPolicy, ForeignDeployments, Manifest, OnFailure, PackageSpec, Place, Presence, Recreate,
+    ServiceSpec, Spec, UnitDocument, Upkeep,
 };
 pub use files::referenced_paths;
 pub use graph::dependencies_first;

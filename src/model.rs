@@ -39,7 +39,7 @@ pub use observation::{Observation, ObservedPackage};
 pub use outcome::{ErrorClass, Outcome, OutcomeResult};
 pub use plan::{
     Action, Blocked, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Operation, Plan, UnitPlan,
-    UnitState, Waiting, WaitingReason,
+    UnitState, Waiting, WaitingReason, Warning,
 };
 pub use problem::Problem;
 pub use revision::{Epoch, Revision};

@@ -11,15 +11,15 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::manifest::{
-    AppSpec, DriftPolicy, ForeignDeployments, Manifest, OnFailure, PackageSpec, Presence, ServiceSpec, Spec,
-    UnitDocument,
+    AppSpec, DriftPolicy, ForeignDeployments, Manifest, OnFailure, PackageSpec, Presence, Recreate,
+    ServiceSpec, Spec, UnitDocument,
 };
 use crate::marathon::normalize::{
     Canonical, FieldError, normalize, normalize_dropping, normalize_dropping_for, normalize_for,
 };
 use crate::marathon::profile::Profile;
 use crate::model::{
-    App, AppId, Coordinate, Digest, PackageContent, Problem, Revision, SourceName, UnitId, UnitKind,
+    App, AppId, Coordinate, Digest, PackageContent, Problem, Revision, SourceName, UnitId, UnitKind, Warning,
     resolve_references,
 };
 use crate::render::{self, RenderError, RenderRequest};
@@ -76,6 +76,8 @@ pub struct DesiredUnit {
     pub on_failure: OnFailure,
     /// What to do when a deployment of somebody else holds the app.
     pub foreign_deployments: ForeignDeployments,
+    /// Whether the app may be deleted with its volumes where a change cannot be made otherwise.
+    pub recreate: Recreate,
 }
 
 /// The units of one manifest revision.
@@ -150,6 +152,7 @@ fn resolve_unit(
         timeout: upkeep.map(|upkeep| upkeep.wait),
         on_failure: upkeep.map_or(OnFailure::Hold, |upkeep| upkeep.on_failure),
         foreign_deployments: upkeep.map_or(ForeignDeployments::Wait, |upkeep| upkeep.foreign_deployments),
+        recreate: upkeep.map_or(Recreate::Never, |upkeep| upkeep.recreate),
     })
 }
 
@@ -196,6 +199,7 @@ fn service_goal(
         let problem = document.problem("spec.package", format!("the template gives no usable id: {error}"));
         vec![problem.suggest("write spec.appId")]
     })?;
+    // What the template says that Marathon does not know is told by the plan, which knows the cluster's version.
     let faults = normalize_dropping(&app).err().unwrap_or_default();
     if !faults.is_empty() {
         let of_fault = |fault| {
@@ -300,6 +304,22 @@ impl PackageVersionOf<'_> {
     }
 }
 
+/// More dropped fields of one template than these are only counted.
+const MOST_WARNINGS: usize = 16;
+
+/// The longest text of a warning and of its place, in characters: templates are strangers'.
+const LONGEST_WARNING: usize = 200;
+
+/// An app that a unit wants.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WantedApp {
+    /// The app.
+    pub app: Canonical,
+    /// What the template says and the cluster's Marathon does not know, ordered by place; it is not in the app. Never
+    /// anything for an app that is written out: there it is a fault.
+    pub warnings: Vec<Warning>,
+}
+
 /// The app that a unit wants, in the canonical form of the cluster's Marathon and under this id. A Service needs the
 /// version of its package.
 ///
@@ -311,17 +331,43 @@ pub fn wanted_app(
     package: Option<&PackageVersionOf<'_>>,
     public_url: &str,
     profile: Profile,
-) -> Result<Canonical, String> {
+) -> Result<WantedApp, String> {
     let told =
         |faults: Vec<FieldError>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let written_out = |app| WantedApp { app, warnings: Vec::new() };
     match (&unit.goal, package) {
-        (Goal::App { app, .. }, _) if profile == Profile::default() => Ok(app.clone()),
-        (Goal::App { written, .. }, _) => normalize_for(written, profile).map_err(told),
+        (Goal::App { app, .. }, _) if profile == Profile::default() => Ok(written_out(app.clone())),
+        (Goal::App { written, .. }, _) => normalize_for(written, profile).map(written_out).map_err(told),
         (Goal::Service { options, .. }, Some(package)) => {
             let app = package.render(options, Some(app_id), public_url).map_err(|e| e.to_string())?;
             // Marathon ignores fields that it does not know, and templates have such.
-            normalize_dropping_for(&app, profile).map(|(app, _unknown)| app).map_err(told)
+            let (app, unknown) = normalize_dropping_for(&app, profile).map_err(told)?;
+            Ok(WantedApp { app, warnings: dropped(unknown) })
         }
         _ => Err("the unit has no app".to_owned()),
     }
+}
+
+/// The warnings about fields of a template that are dropped.
+fn dropped(mut unknown: Vec<FieldError>) -> Vec<Warning> {
+    unknown.sort();
+    let surplus = unknown.len().saturating_sub(MOST_WARNINGS);
+    let shown = unknown.iter().take(MOST_WARNINGS).map(|fault| Warning {
+        path: shortened(&fault.path),
+        message: shortened(&format!("dropped from the template: {}", fault.message)),
+    });
+    let rest = (surplus > 0).then(|| Warning {
+        path: String::new(),
+        message: format!("{surplus} more fields are dropped from the template"),
+    });
+    shown.chain(rest).collect()
+}
+
+/// A text as it may stand on one line of a terminal.
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(LONGEST_WARNING).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.replace(char::is_control, "\u{fffd}")
 }

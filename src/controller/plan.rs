@@ -4,11 +4,12 @@
 //! executor, so what was shown is what runs. It never removes anything on the strength of something that
 //! was not read, and says for everything it does not do why.
 //!
-//! `apps` decides about one app, `rollback` about a change that failed, `sdk` about what is different with SDK services,
-//! `removals` about what is no longer desired; this file walks the units in the order of their dependencies and writes
-//! the verdicts down.
+//! `apps` decides about one app, `recreate` about a change that destroys its volumes, `rollback` about a change that
+//! failed, `sdk` about what is different with SDK services, `removals` about what is no longer desired; this file walks the
+//! units in the order of their dependencies and writes the verdicts down.
 
 mod apps;
+mod recreate;
 mod removals;
 mod rollback;
 mod sdk;
@@ -22,7 +23,7 @@ use crate::manifest::ForeignDeployments;
 use crate::marathon::profile::Profile;
 use crate::model::{
     Action, App, AppId, Blocked, BlockedReason, Cause, Change, Digest, Drift, Inventory, Observation,
-    Operation, PackageContent, Plan, UnitId, UnitPlan, UnitState, Waiting, WaitingReason,
+    Operation, PackageContent, Plan, UnitId, UnitPlan, UnitState, Waiting, WaitingReason, Warning,
 };
 
 /// What the planner knows besides its three inputs.
@@ -55,6 +56,8 @@ pub fn plan(
         plan: Plan { revision: Some(desired.revision.clone()), ..Plan::default() },
         standings: BTreeMap::new(),
         claims: BTreeMap::new(),
+        warnings: BTreeMap::new(),
+        recreations: recreate::Recreations::default(),
     };
     for id in &desired.order {
         if let Some(unit) = desired.units.get(id) {
@@ -82,6 +85,7 @@ enum Standing {
 }
 
 /// What is decided about one unit.
+#[expect(clippy::large_enum_variant, reason = "one is made for each unit, and gone when it is written down")]
 enum Verdict {
     /// Do something.
     Act { operation: Operation, cause: Cause, changes: Vec<Change> },
@@ -109,6 +113,9 @@ struct Planner<'a> {
     plan: Plan,
     standings: BTreeMap<UnitId, Standing>,
     claims: BTreeMap<AppId, UnitId>,
+    /// What the authors of units should know, until it is written down.
+    warnings: BTreeMap<UnitId, Vec<Warning>>,
+    recreations: recreate::Recreations,
 }
 
 impl Planner<'_> {
@@ -119,7 +126,9 @@ impl Planner<'_> {
             }
             Goal::Service { .. } | Goal::App { .. } => self.app(id, unit),
         };
-        self.record(id, target, verdict);
+        if let Some(verdict) = self.keep_back(id, verdict) {
+            self.record(id, target, verdict);
+        }
     }
 
     fn package(&self, content: &PackageContent, digest: Digest) -> Verdict {
@@ -180,7 +189,8 @@ impl Planner<'_> {
             }
         };
         self.standings.insert(id.clone(), standing);
-        self.plan.units.push(UnitPlan { unit: id.clone(), target, state });
+        let warnings = self.warnings.remove(id).unwrap_or_default();
+        self.plan.units.push(UnitPlan { unit: id.clone(), target, state, warnings });
     }
 
     fn record_held(&mut self, id: &UnitId, target: &str, held: Held) -> (UnitState, Standing) {
@@ -228,6 +238,7 @@ impl Planner<'_> {
             Operation::Publish { .. } => "is being published",
             Operation::CreateApp { .. } => "is being created",
             Operation::UpdateApp { .. } => "is being updated",
+            Operation::DeleteApp { .. } if cause == Cause::Changed => "is being deleted, to be created anew",
             Operation::UninstallApp { .. } | Operation::DeleteApp { .. } => "is being removed",
             Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => {
                 "is being taken into the books"

@@ -36,6 +36,12 @@ pub fn plan_text(plan: &Plan) -> String {
         line(&mut text, '.', "waiting", &waiting.target, waiting.reason.as_str());
         why(&mut text, &waiting.unit, &waiting.message);
     }
+    for unit in plan.units.iter().filter(|unit| !unit.warnings.is_empty()) {
+        line(&mut text, '?', "warning", &unit.target, "holds nothing back");
+        for warning in &unit.warnings {
+            why(&mut text, &unit.unit, &warning.to_string());
+        }
+    }
     summary(&mut text, plan);
     text
 }
@@ -80,6 +86,11 @@ pub fn outcome_line(outcome: &Outcome) -> Option<String> {
                 (Cause::Drifted, _) => text.push_str(" (somebody had changed it)"),
                 (Cause::Resumed, Operation::DeleteApp { .. }) => {
                     text.push_str(" (it had uninstalled itself; it is created anew)");
+                }
+                (Cause::Changed, Operation::DeleteApp { .. }) => {
+                    text.push_str(
+                        " with its volumes (the change cannot be made in place; it is created anew)",
+                    );
                 }
                 (Cause::Resumed, _) => text.push_str(" (its first try had no known end)"),
                 (Cause::RolledBack, _) => text.push_str(" (rolled back to what ran before)"),
@@ -135,6 +146,9 @@ fn action_text(text: &mut String, plan: &Plan, action: &Action) {
         Operation::UninstallApp { app_id, .. } => {
             ('-', app_id.to_string(), "its scheduler uninstalls the service; there is no way back".into())
         }
+        Operation::DeleteApp { app_id, .. } if action.cause == Cause::Changed => {
+            ('-', app_id.to_string(), "its tasks are stopped and its volumes are destroyed".into())
+        }
         Operation::DeleteApp { app_id, .. } => ('-', app_id.to_string(), "its tasks are stopped".into()),
         Operation::Adopt { app_id, .. } | Operation::Confirm { app_id } | Operation::Forget { app_id } => {
             ('=', app_id.to_string(), "in our books only".into())
@@ -166,6 +180,10 @@ pub fn effect_text(effect: Effect) -> &'static str {
 fn cause_text(plan: &Plan, action: &Action) -> String {
     let mut text = match (action.cause, &action.operation) {
         (Cause::New, _) => "new".to_owned(),
+        (Cause::Changed, Operation::DeleteApp { .. }) => {
+            "the desired state changed in what Marathon cannot change in place; created anew when it is gone"
+                .to_owned()
+        }
         (Cause::Changed, _) => "the desired state changed".to_owned(),
         (Cause::Drifted, Operation::CreateApp { .. }) => "somebody removed it; it is brought back".to_owned(),
         (Cause::Drifted, _) => "somebody changed it; it is put right".to_owned(),
@@ -263,6 +281,9 @@ pub fn status_text(revision: Option<&Revision>, units: &[UnitStatus], kept: &[Bl
         for condition in unit.conditions.iter().filter(|c| c.kind != "Ready") {
             let _ = writeln!(text, "    {:<12} {}: {}", condition.kind, condition.reason, condition.message);
         }
+        for warning in &unit.warnings {
+            let _ = writeln!(text, "    {:<12} {warning}", "Warning");
+        }
     }
     for kept in kept {
         let _ = writeln!(text, "{}", kept_line(kept));
@@ -285,6 +306,13 @@ pub fn unit_line(unit: &UnitStatus) -> String {
         }
     };
     format!("  {:<24} {word:<9} {:<30} {message}", unit.unit.to_string(), unit.target)
+}
+
+/// The warnings that a unit gives, one on each line.
+#[must_use]
+pub fn warnings_text(unit: &UnitStatus) -> String {
+    let lines = unit.warnings.iter().map(|warning| format!("  {}: warning: {warning}", unit.unit));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use crate::controller::desired::Desired;
 use crate::model::{
-    Action, Condition, ConditionStatus, ErrorClass, Operation, Outcome, OutcomeResult, Plan, Revision,
-    UnitId, UnitPlan, UnitState, UnitStatus,
+    Action, Cause, Condition, ConditionStatus, ErrorClass, Operation, Outcome, OutcomeResult, Plan, Revision,
+    UnitId, UnitPlan, UnitState, UnitStatus, WaitingReason, Warning,
 };
 
 /// The states of all units at the end of the last pass.
@@ -88,12 +88,12 @@ struct Verdict {
 }
 
 fn verdict(unit: &UnitPlan, end: Option<&Outcome>) -> Verdict {
-    match end.map(|outcome| (&outcome.result, &outcome.action.operation)) {
+    match end.map(|outcome| (&outcome.result, &outcome.action)) {
         Some((
             OutcomeResult::Failed { class, reason, message } | OutcomeResult::Held { class, reason, message },
             _,
         )) => failed(*class, reason, message),
-        Some((OutcomeResult::Done, operation)) => done(operation),
+        Some((OutcomeResult::Done, action)) => done(action),
         _ => planned(unit),
     }
 }
@@ -105,7 +105,8 @@ fn failed(class: ErrorClass, reason: &str, message: &str) -> Verdict {
 }
 
 /// A package is ready when its record is written; of an app only the next look can tell.
-fn done(operation: &Operation) -> Verdict {
+fn done(action: &Action) -> Verdict {
+    let operation = &action.operation;
     let message = match operation {
         Operation::Publish { release_version, .. } => {
             let message = format!("published as release {release_version}");
@@ -115,6 +116,9 @@ fn done(operation: &Operation) -> Verdict {
         Operation::CreateApp { .. } => "created; its tasks are starting",
         Operation::UpdateApp { .. } => "updated; its tasks follow",
         Operation::UninstallApp { .. } => "told to uninstall itself",
+        Operation::DeleteApp { .. } if action.cause == Cause::Changed => {
+            "deleted with its volumes; it is created anew when it is gone"
+        }
         Operation::DeleteApp { .. } => "removed; its tasks are stopping",
         Operation::Adopt { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => {
             "taken into the books"
@@ -179,7 +183,33 @@ fn conditions(
         conditions.push(condition("Stalled", ConditionStatus::True, since));
     }
     let (target, observed_revision) = (unit.target.clone(), revision.cloned());
-    UnitStatus { unit: unit.unit.clone(), target, observed_revision, conditions }
+    UnitStatus {
+        unit: unit.unit.clone(),
+        target,
+        observed_revision,
+        conditions,
+        warnings: warnings(unit, before),
+    }
+}
+
+/// What cannot be seen at the moment is as it was: which fields a template has too many is known from the registry and
+/// from Marathon's version.
+fn warnings(unit: &UnitPlan, before: Option<&UnitStatus>) -> Vec<Warning> {
+    let unseen = matches!(&unit.state, UnitState::Unknown { reason, .. } if reason == WaitingReason::NotObserved.as_str());
+    let earlier = before.filter(|before| unseen && before.target == unit.target);
+    earlier.map_or(&unit.warnings, |before| &before.warnings).clone()
+}
+
+/// The units that give warnings, others than before; what gave them up is no news. Both are in the order of their keys.
+pub fn newly_warned<'a>(
+    before: &'a [UnitStatus],
+    after: &'a [UnitStatus],
+) -> impl Iterator<Item = &'a UnitStatus> {
+    let known = |unit: &UnitStatus| {
+        let index = before.binary_search_by(|before| before.unit.cmp(&unit.unit)).ok();
+        index.and_then(|index| before.get(index)).is_some_and(|before| before.warnings == unit.warnings)
+    };
+    after.iter().filter(move |unit| !unit.warnings.is_empty() && !known(unit))
 }
 
 /// The limit as the manifest would write it.

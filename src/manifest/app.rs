@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::document::{AppSpec, DriftPolicy, ForeignDeployments, OnFailure, Presence, ServiceSpec, Upkeep};
+use super::document::{
+    AppSpec, DriftPolicy, ForeignDeployments, OnFailure, Presence, Recreate, ServiceSpec, Upkeep,
+};
 use super::fields::{Faults, Fields, Located};
 use super::read::{Reference, read_depends_on};
 use crate::model::{App, AppId, UnitId, UnitKind, UnitName};
 
-const SERVICE_KEYS: [&str; 11] = [
+const SERVICE_KEYS: [&str; 12] = [
     "package",
     "appId",
     "options",
@@ -20,10 +22,21 @@ const SERVICE_KEYS: [&str; 11] = [
     "wait",
     "onFailure",
     "foreignDeployments",
+    "recreate",
     "state",
 ];
-const APP_KEYS: [&str; 9] =
-    ["app", "dependsOn", "drift", "ignore", "protect", "wait", "onFailure", "foreignDeployments", "state"];
+const APP_KEYS: [&str; 10] = [
+    "app",
+    "dependsOn",
+    "drift",
+    "ignore",
+    "protect",
+    "wait",
+    "onFailure",
+    "foreignDeployments",
+    "recreate",
+    "state",
+];
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(600);
 const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -98,6 +111,8 @@ fn read_upkeep(
     let on_failure = spec.optional("onFailure").and_then(|at| at.word(&remedies, faults));
     let foreign = [("wait", ForeignDeployments::Wait), ("cancel", ForeignDeployments::Cancel)];
     let foreign = spec.optional("foreignDeployments").and_then(|at| at.word(&foreign, faults));
+    let recreations = [("never", Recreate::Never), ("allowed", Recreate::Allowed)];
+    let recreate = spec.optional("recreate").and_then(|at| at.word(&recreations, faults));
     let drift = spec.optional("drift").and_then(|at| at.word(&drifts, faults));
     let state = spec.optional("state").and_then(|at| at.word(&states, faults));
     Upkeep {
@@ -107,6 +122,7 @@ fn read_upkeep(
         wait: spec.optional("wait").and_then(|at| read_wait(at, faults)).unwrap_or(DEFAULT_WAIT),
         on_failure: on_failure.unwrap_or(OnFailure::Hold),
         foreign_deployments: foreign.unwrap_or(ForeignDeployments::Wait),
+        recreate: recreate.unwrap_or(Recreate::Never),
         state: state.unwrap_or(Presence::Present),
     }
 }

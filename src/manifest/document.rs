@@ -176,6 +176,8 @@ pub struct Upkeep {
     pub on_failure: OnFailure,
     /// What to do when a deployment of somebody else holds the app.
     pub foreign_deployments: ForeignDeployments,
+    /// Whether the app may be deleted with its volumes where a change cannot be made otherwise.
+    pub recreate: Recreate,
     /// Whether the app shall be there.
     pub state: Presence,
 }
@@ -207,6 +209,15 @@ pub enum ForeignDeployments {
     Wait,
     /// Cancel it by force. What it was doing stays half done, to other apps, too.
     Cancel,
+}
+
+/// What to do about a change that Marathon refuses because the app has persistent volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recreate {
+    /// Not make it, and say so.
+    Never,
+    /// Delete the app, which destroys its volumes, and create it anew.
+    Allowed,
 }
 
 /// Whether a thing shall be there.

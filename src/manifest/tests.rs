@@ -83,7 +83,7 @@ fn a_good_manifest_is_read_in_full() {
     let text = format!(
         "{PACKAGE}  digest: sha256:{}\n  keep: all\n  state: present\n---\n{SERVICE}  dependsOn: [App/raw]\n  \
          drift: warn\n  ignore: [/instances, /env/A~1B]\n  protect: true\n  wait: {{timeout: 1h30m}}\n  onFailure: rollback\n  \
-         foreignDeployments: cancel\n  state: absent\n---\n",
+         foreignDeployments: cancel\n  recreate: allowed\n  state: absent\n---\n",
         "0".repeat(64)
     );
     let app = r#"{"apiVersion": "dcos-registry/v1", "kind": "App", "metadata": {"name": "raw"},
@@ -110,6 +110,7 @@ fn a_good_manifest_is_read_in_full() {
     assert_eq!(spec.upkeep.wait, Duration::from_secs(5400));
     assert_eq!(spec.upkeep.on_failure, OnFailure::Rollback);
     assert_eq!(spec.upkeep.foreign_deployments, ForeignDeployments::Cancel);
+    assert_eq!(spec.upkeep.recreate, Recreate::Allowed);
     assert_eq!(spec.upkeep.state, Presence::Absent);
 
     let Spec::App(spec) = &manifest.unit(&id(UnitKind::App, "raw")).unwrap().spec else { panic!() };
@@ -118,6 +119,7 @@ fn a_good_manifest_is_read_in_full() {
     assert_eq!(spec.upkeep.drift, DriftPolicy::Enforce);
     assert_eq!(spec.upkeep.on_failure, OnFailure::Hold);
     assert_eq!(spec.upkeep.foreign_deployments, ForeignDeployments::Wait);
+    assert_eq!(spec.upkeep.recreate, Recreate::Never);
 
     let order: Vec<String> = manifest.in_order().iter().map(|unit| unit.id.to_string()).collect();
     assert_eq!(order, ["Package/hello", "App/raw", "Service/world"]);
@@ -316,6 +318,10 @@ fn specs_of_services_are_checked() {
             "  foreignDeployments: force\n",
             "m/a.yaml:11: spec.foreignDeployments: \"force\" is not known here (write wait or cancel)",
         ),
+        (
+            "  recreate: alowed\n",
+            "m/a.yaml:11: spec.recreate: \"alowed\" is not known here (did you mean allowed?)",
+        ),
         ("  wait: 10m\n", "m/a.yaml:11: spec.wait: expected a mapping, found text (keys: timeout)"),
         (
             "  wait: {timeout: 10}\n",
@@ -355,7 +361,7 @@ fn specs_of_services_are_checked() {
         ),
         (
             "  instances: 2\n",
-            "m/a.yaml:11: spec.instances: unknown key (known: package, appId, options, dependsOn, drift, ignore, protect, wait, onFailure, foreignDeployments, state)",
+            "m/a.yaml:11: spec.instances: unknown key (known: package, appId, options, dependsOn, drift, ignore, protect, wait, onFailure, foreignDeployments, recreate, state)",
         ),
     ] {
         assert_eq!(service_with(lines), [expected], "{lines}");

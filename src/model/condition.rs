@@ -1,6 +1,6 @@
 //! What a unit's state looks like from outside: conditions in the field's terms.
 
-use super::{Revision, UnitId};
+use super::{Revision, UnitId, Warning};
 
 /// The truth of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -42,6 +42,9 @@ pub struct UnitStatus {
     pub observed_revision: Option<Revision>,
     /// `Ready` always; `Reconciling` and `Stalled` only while they hold.
     pub conditions: Vec<Condition>,
+    /// What its author should know, wherever it stands; few, and left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 impl UnitStatus {

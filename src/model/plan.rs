@@ -1,5 +1,7 @@
 //! The plan: what would be done, what would not, and why. A value; nothing here decides or acts.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::{App, AppId, Coordinate, Digest, Failed, Problem, Revision, UnitId};
@@ -208,7 +210,7 @@ pub struct Action {
     pub operation: Operation,
     /// Why.
     pub cause: Cause,
-    /// The fields that differ, for updates.
+    /// The fields that differ, for updates and for deletions of what is created anew.
     pub changes: Vec<Change>,
     /// Indexes of the actions of this plan that must have been done before.
     pub after: Vec<usize>,
@@ -350,6 +352,26 @@ pub struct Drift {
     pub corrected: bool,
 }
 
+/// Something that a person should know about a unit, and that neither holds anything back nor causes anything.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    /// JSON pointer into the app that the unit's template gives; empty where it is about no one place.
+    pub path: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
 /// Where a unit stands as the plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", tag = "state")]
@@ -393,6 +415,9 @@ pub struct UnitPlan {
     /// Where it stands.
     #[serde(flatten)]
     pub state: UnitState,
+    /// What its author should know, wherever it stands; few, and left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// The plan of one pass.

@@ -330,6 +330,7 @@ mod tests {
             target: "/a".into(),
             observed_revision: None,
             conditions,
+            warnings: Vec::new(),
         };
         metrics.set_units(&[status(vec![ready]), status(vec![])]);
         let text = metrics.render();

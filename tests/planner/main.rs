@@ -5,8 +5,11 @@
 mod explained;
 mod golden;
 mod laws;
+mod ownership;
 mod packages;
+mod recreate;
 mod removals;
 mod resumed;
 mod sdk;
+mod warnings;
 mod world;

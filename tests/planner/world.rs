@@ -112,21 +112,11 @@ impl World {
             }
             Operation::UninstallApp { app_id, app, .. } => {
                 self.clock += 1;
-                let owned = &self.inventory.apps[app_id];
-                let intent = Intent {
-                    unit: unit.clone(),
-                    verb: IntentVerb::Uninstall,
-                    body: owned.applied_digest,
-                    applied: owned.applied.clone(),
-                    observed_version: owned.version.clone(),
-                    inputs: None,
-                    failed: None,
-                    epoch: Epoch(1),
-                };
-                self.inventory.intents.insert(app_id.clone(), intent);
+                self.announce(unit, app_id, IntentVerb::Uninstall);
                 self.observation.apps.insert(app_id.clone(), running(app, app_id, self.clock));
             }
             Operation::DeleteApp { app_id, .. } => {
+                self.announce(unit, app_id, IntentVerb::Delete);
                 self.observation.apps.remove(app_id);
             }
             Operation::Adopt { app_id, book, observed_version, .. } => {
@@ -140,6 +130,22 @@ impl World {
                 self.inventory.intents.remove(app_id);
             }
         }
+    }
+
+    /// What stays in the books until the app is seen to be gone.
+    fn announce(&mut self, unit: &UnitId, app_id: &AppId, verb: IntentVerb) {
+        let owned = &self.inventory.apps[app_id];
+        let intent = Intent {
+            unit: unit.clone(),
+            verb,
+            body: owned.applied_digest,
+            applied: owned.applied.clone(),
+            observed_version: owned.version.clone(),
+            inputs: None,
+            failed: None,
+            epoch: Epoch(1),
+        };
+        self.inventory.intents.insert(app_id.clone(), intent);
     }
 
     fn own(&mut self, unit: &UnitId, app_id: &AppId, book: &BookEntry, version: &str) {

@@ -33,6 +33,31 @@ fn removals_that_are_held_back_are_told_on_the_screen_and_by_status() {
 }
 
 #[test]
+fn what_a_template_says_and_marathon_does_not_know_is_told_once_and_by_whoever_is_asked() {
+    let place = Place::new();
+    let template = place.manifests().join("packages/hello/0/marathon.json.mustache");
+    let content = std::fs::read_to_string(&template).unwrap();
+    std::fs::write(&template, content.replace("\"cmd\"", "\"healthCheck\": [], \"cmd\"")).unwrap();
+    let daemon = Daemon::start(&place);
+    daemon.wait_until_ready();
+    let dropped = "/healthCheck: dropped from the template: unknown field (did you mean healthChecks?)";
+    // Some passes came and went until everything was ready.
+    let printed = daemon.printed();
+    for unit in ["Service/hello-world", "Service/hello-moon"] {
+        assert_eq!(printed.matches(&format!("  {unit}: warning: {dropped}")).count(), 1, "{printed}");
+    }
+    let status = run(&["status", "--server", &daemon.registry]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert_eq!(status.matches(&format!("    Warning      {dropped}\n")).count(), 2, "{status}");
+    let status = daemon.get("/api/v1/status").unwrap();
+    assert_eq!(status["units"][1]["warnings"][0]["path"], "/healthCheck", "{status}");
+    let plan = run(&["plan", "--detailed-exitcode", "--server", &daemon.registry]);
+    let text = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(text.contains(dropped) && text.contains("Nothing to do"), "{text}");
+    assert_eq!(plan.status.code(), Some(0), "{text}");
+}
+
+#[test]
 fn a_directory_among_the_manifests_is_refused() {
     let place = Place::new();
     let manifests = place.manifests();

@@ -3,6 +3,7 @@
 mod books;
 mod cluster;
 mod convergence;
+mod recreate;
 mod rig;
 mod rollback;
 mod standstill;

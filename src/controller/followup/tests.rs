@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::controller::desired::Goal;
-use crate::manifest::{DriftPolicy, ForeignDeployments};
+use crate::manifest::{DriftPolicy, ForeignDeployments, Recreate};
 use crate::model::{
     App, Completeness, Digest, Epoch, Intent, IntentVerb, PlanProgress, Revision, SourceName, UnitId,
     UnitKind,
@@ -48,6 +48,7 @@ impl Desk {
             timeout: Some(Duration::from_secs(60)),
             on_failure: OnFailure::Rollback,
             foreign_deployments: ForeignDeployments::Wait,
+            recreate: Recreate::Never,
         };
         let desired = Desired {
             source: SourceName::new("test").unwrap(),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Held, Planner, Standing, Verdict, deployments_are_ours, to_cancel};
-use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, wanted_app};
+use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, WantedApp, wanted_app};
 use crate::controller::guard;
 use crate::manifest::{DriftPolicy, ForeignDeployments};
 use crate::marathon::diff::{Difference, condense, diff_for, diff_remembered, to_send};
@@ -20,7 +20,7 @@ pub(super) struct Wish<'a> {
     id: &'a UnitId,
     pub(super) unit: &'a DesiredUnit,
     pub(super) app_id: &'a AppId,
-    wanted: Canonical,
+    pub(super) wanted: Canonical,
     inputs: Digest,
 }
 
@@ -70,22 +70,63 @@ impl Planner<'_> {
         if unit.absent {
             return self.absent(id, unit, app_id);
         }
-        let (wanted, inputs) = (self.wanted(unit, app_id)?, self.inputs(unit, app_id));
-        let wish = Wish { id, unit, app_id, wanted, inputs };
+        let WantedApp { app: wanted, warnings } = self.wanted(unit, app_id)?;
+        if !warnings.is_empty() {
+            self.warnings.insert(id.clone(), warnings);
+        }
+        let wish = Wish { id, unit, app_id, wanted, inputs: self.inputs(unit, app_id) };
         let owned = self.inventory.apps.get(app_id);
         let Some(seen) = self.observed.apps.get(app_id) else { return self.create(&wish, owned) };
-        if let Some(intent) =
-            self.inventory.intents.get(app_id).filter(|intent| was_applied(intent, seen, &unit.ignore))
-        {
-            return Ok(resume(app_id, intent, unit.protect, seen, &unit.ignore));
+        if let Some(resumed) = self.announced(id, unit, app_id, seen) {
+            return Ok(resumed);
         }
         match owned {
             Some(owned) if owned.unit.source == id.source => {
                 let uninstalls = self.desired_again(app_id, &wish.wanted, unit.protect, seen);
                 uninstalls.unwrap_or_else(|| self.compare(&wish, owned, seen))
             }
-            _ => Err(not_owned(app_id)),
+            _ => Err(self.not_owned(id, unit, app_id, seen)),
         }
+    }
+
+    /// Takes the app into the books, where it is what this source announced.
+    fn announced(&self, id: &UnitId, unit: &DesiredUnit, app_id: &AppId, seen: &App) -> Option<Verdict> {
+        let intent = self.inventory.intents.get(app_id).filter(|intent| intent.unit.source == id.source)?;
+        was_applied(intent, seen, &unit.ignore)
+            .then(|| resume(app_id, intent, unit.protect, seen, &unit.ignore))
+    }
+
+    /// Why an app that stands there is not touched: it is another source's, it is not what we announced, or we know
+    /// nothing of it. Never is the first advice to remove what may well be in use.
+    fn not_owned(&self, id: &UnitId, unit: &DesiredUnit, app_id: &AppId, seen: &App) -> Held {
+        let (owned, intent) = (self.inventory.apps.get(app_id), self.inventory.intents.get(app_id));
+        let holder = owned.map(|owned| &owned.unit).or_else(|| intent.map(|intent| &intent.unit));
+        let message = match (holder, intent) {
+            (Some(holder), _) if holder.source != id.source => format!(
+                "the app {app_id} is that of {holder} of the source {}; if that source is called {} now, give it its old name \
+                 back in the configuration; if both are meant, choose another appId, or remove the unit there first, which \
+                 stops the app",
+                holder.source, id.source
+            ),
+            (_, Some(intent)) => {
+                let changes = diff_remembered(&intent.applied, seen, None, &unit.ignore).map(|d| d.changes);
+                let differs = changes.map_or_else(
+                    |_| "differs".to_owned(),
+                    |changes| format!("differs in {}", paths(&changes)),
+                );
+                format!(
+                    "a write of {app_id} for {} was announced and its end is not known, but the app that stands there {differs} \
+                     from what was announced; if it was changed since, take that change back, and the app is taken into \
+                     the books; if it is somebody else's, choose another appId",
+                    intent.unit
+                )
+            }
+            _ => format!(
+                "an app {app_id} exists that is not in the books of this controller; choose another appId, or, only if \
+                 nobody needs that app, remove it"
+            ),
+        };
+        Held::Blocked(BlockedReason::NotOwned, message)
     }
 
     /// One app, one unit: the first in the order of the units has it.
@@ -99,7 +140,7 @@ impl Planner<'_> {
     }
 
     /// The app as it shall be: from the published package where it is published, else from the files.
-    fn wanted(&self, unit: &DesiredUnit, app_id: &AppId) -> Result<Canonical, Held> {
+    fn wanted(&self, unit: &DesiredUnit, app_id: &AppId) -> Result<WantedApp, Held> {
         let failed = |message| Held::Blocked(BlockedReason::RenderFailed, message);
         let Goal::Service { package, .. } = &unit.goal else {
             return wanted_app(unit, app_id, None, &self.settings.public_url, self.profile).map_err(failed);
@@ -152,7 +193,9 @@ impl Planner<'_> {
     fn absent(&self, id: &UnitId, unit: &DesiredUnit, app_id: &AppId) -> Result<Verdict, Held> {
         let owned = self.inventory.apps.get(app_id).is_some_and(|owned| owned.unit.source == id.source);
         match self.observed.apps.get(app_id) {
-            Some(_) if !owned => Err(not_owned(app_id)),
+            Some(seen) if !owned => {
+                self.announced(id, unit, app_id, seen).ok_or_else(|| self.not_owned(id, unit, app_id, seen))
+            }
             Some(_) if unit.protect => {
                 let message = "state is absent, but it is protected; take protect away, too, to remove it";
                 Err(Held::Blocked(BlockedReason::Protected, message.to_owned()))
@@ -236,6 +279,9 @@ impl Planner<'_> {
         if !changed && wish.unit.drift != DriftPolicy::Enforce {
             return Ok(self.tolerate(wish, difference.changes, seen));
         }
+        if changed && difference.effect == Effect::Recreate && !self.is_new(wish, seen) {
+            return self.recreate(wish, seen, difference);
+        }
         refuse_harm(&difference, !changed && owned.unchanged_puts >= 2)?;
         let cancels = to_cancel(seen, self.inventory, wish.unit.foreign_deployments)?;
         self.wait_for_dependencies(wish.unit)?;
@@ -287,7 +333,7 @@ impl Planner<'_> {
     }
 
     /// Holds an action back until everything it depends on is ready, or made ready by this plan.
-    fn wait_for_dependencies(&self, unit: &DesiredUnit) -> Result<(), Held> {
+    pub(super) fn wait_for_dependencies(&self, unit: &DesiredUnit) -> Result<(), Held> {
         let missing = unit.depends_on.iter().find(|dependency| match self.standings.get(dependency) {
             Some(Standing::Ready) => false,
             // An action publishes a package for good; an app is ready only when its tasks are healthy.
@@ -313,30 +359,32 @@ fn rendered_anew(difference: &Difference) -> Held {
     let message = format!(
         "it did not change, and is rendered differently by this version of the controller or for this Marathon, in {}; \
          change the unit, if only a label, to have that put in force",
-        paths_of(difference)
+        paths(&difference.changes)
     );
     Held::Blocked(BlockedReason::RendererChanged, message)
 }
 
-fn paths_of(difference: &Difference) -> String {
-    difference.changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// What is not done though it is due: destroying volumes, and putting the same thing for ever.
+/// What is not done though it is due: destroying volumes where no change of the unit asks for it, and putting the same
+/// thing for ever.
 pub(super) fn refuse_harm(difference: &Difference, fruitless: bool) -> Result<(), Held> {
-    let fields = || paths_of(difference);
+    let paths = paths(&difference.changes);
     if difference.effect == Effect::Recreate {
         let message = format!(
-            "changing {} destroys the app's volumes; remove the app by hand if that is wanted",
-            fields()
+            "changing {paths} back destroys the app's volumes, and only a change of the unit may do that, where it says \
+             recreate: allowed; remove the app by hand where losing them is meant"
         );
         return Err(Held::Blocked(BlockedReason::WouldRecreate, message));
     }
     if fruitless {
-        let message = format!("Marathon took the definition twice and still differs in {}", fields());
+        let message = format!("Marathon took the definition twice and still differs in {paths}");
         return Err(Held::Blocked(BlockedReason::NotConvergent, message));
     }
     Ok(())
+}
+
+/// The places of changes, for people.
+pub(super) fn paths(changes: &[Change]) -> String {
+    changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn not_observed(reason: &str) -> Held {
@@ -346,13 +394,6 @@ pub(super) fn not_observed(reason: &str) -> Held {
 pub(super) fn forget(app_id: &AppId) -> Verdict {
     let operation = Operation::Forget { app_id: app_id.clone() };
     Verdict::Act { operation, cause: Cause::Removed, changes: Vec::new() }
-}
-
-fn not_owned(app_id: &AppId) -> Held {
-    let message = format!(
-        "an app {app_id} exists that this controller did not create; remove it or choose another appId"
-    );
-    Held::Blocked(BlockedReason::NotOwned, message)
 }
 
 pub(super) fn foreign_deployment(app: &App) -> Held {

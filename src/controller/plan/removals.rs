@@ -26,6 +26,8 @@ impl Planner<'_> {
             is_delete(verdict) && !self.desired.units.contains_key(&owned.unit) && !begun(id)
         };
         let due = verdicts.iter().filter(|(id, owned, verdict)| lost(id, owned, verdict)).count();
+        // Apps that are deleted to be created anew count as well.
+        let due = due + self.recreations.due;
         let held = due > allowed;
         let verdicts: Vec<_> = verdicts
             .into_iter()
@@ -35,6 +37,7 @@ impl Planner<'_> {
                 (app_id, owned, verdict)
             })
             .collect();
+        self.record_recreations(due, allowed);
         // What is new comes first, removals last: a rename must not become an outage.
         let is_create = |index: &usize| {
             let action = self.plan.actions.get(*index);
@@ -95,6 +98,10 @@ impl Planner<'_> {
             && let Err(held) = self.may_leave(app_id, app, unit)
         {
             return Verdict::Held(held);
+        }
+        if let Some(target) = self.kept_back(&owned.unit) {
+            let message = format!("{} runs as {target} now; that must be ready first", owned.unit);
+            return Verdict::Held(Held::Waiting(WaitingReason::DependencyNotReady, message));
         }
         self.delete(app_id, app, ForeignDeployments::Wait)
     }

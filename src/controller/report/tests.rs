@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::model::{
     App, AppId, BookEntry, Condition, Coordinate, Digest, Drift, ErrorClass, SnapshotPath, SourceName,
-    UnitKind, UnitPlan, UnitState,
+    UnitKind, UnitPlan, UnitState, Warning,
 };
 
 fn unit(name: &str) -> UnitId {
@@ -69,6 +69,11 @@ fn adopt() -> Operation {
     Operation::Adopt { app_id: app_id(), book: book(), observed_version: "v".into(), deployment: None }
 }
 
+fn bare(target: &str) -> UnitStatus {
+    let (unit, target) = (unit("a"), target.to_owned());
+    UnitStatus { unit, target, observed_revision: None, conditions: Vec::new(), warnings: Vec::new() }
+}
+
 fn change(path: &str, from: Value, to: Value) -> Change {
     Change {
         path: path.into(),
@@ -93,6 +98,9 @@ fn what_was_done_is_one_line_and_bookkeeping_none() {
     assert_eq!(line(update(), Cause::Drifted), drifted);
     assert_eq!(line(delete(), Cause::Removed), "  App/a: removed /a");
     assert_eq!(line(uninstall(), Cause::Removed), "  App/a: told to uninstall itself: /a");
+    let anew =
+        "  App/a: removed /a with its volumes (the change cannot be made in place; it is created anew)";
+    assert_eq!(line(delete(), Cause::Changed), anew);
     let anew = "  App/a: removed /a (it had uninstalled itself; it is created anew)";
     assert_eq!(line(delete(), Cause::Resumed), anew);
     assert_eq!(done(adopt(), Cause::Resumed), None);
@@ -182,7 +190,7 @@ fn tolerated_drift_is_shown() {
         corrected: false,
     };
     let state = UnitState::Ready { message: "1 of 1 running".into() };
-    let units = vec![UnitPlan { unit: unit("a"), target: "/a".into(), state }];
+    let units = vec![UnitPlan { unit: unit("a"), target: "/a".into(), state, warnings: vec![] }];
     let revision = Some(Revision("r1".into()));
     let text = plan_text(&Plan { revision, drift: vec![drift], units, ..Plan::default() });
     assert!(text.contains("? drift    /a") && text.contains("/cmd: \"theirs\" -> \"ours\""), "{text}");
@@ -195,13 +203,21 @@ fn a_unit_is_one_line() {
         let (reason, message) = ("NotHealthy".into(), "0 of 1 running".into());
         let ready = Condition { kind: "Ready".into(), status, reason, message, since: Timestamp::UNIX_EPOCH };
         let (target, conditions) = ("/a".to_owned(), vec![ready]);
-        unit_line(&UnitStatus { unit: unit("a"), target, observed_revision: None, conditions })
+        unit_line(&UnitStatus { conditions, ..bare(&target) })
     };
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     assert_eq!(words(line(ConditionStatus::True)), "App/a Ready /a 0 of 1 running");
     assert_eq!(words(line(ConditionStatus::False)), "App/a NotReady /a 0 of 1 running");
     assert_eq!(words(line(ConditionStatus::Unknown)), "App/a Unknown /a 0 of 1 running");
-    let bare =
-        UnitStatus { unit: unit("a"), target: "/a".into(), observed_revision: None, conditions: vec![] };
-    assert_eq!(words(unit_line(&bare)), "App/a Unknown /a");
+    assert_eq!(words(unit_line(&bare("/a"))), "App/a Unknown /a");
+}
+
+#[test]
+fn warnings_stand_below_the_unit_and_are_lines_of_their_own_in_the_log() {
+    let warning = |path: &str, message: &str| Warning { path: path.into(), message: message.into() };
+    let warnings = vec![warning("/typo", "dropped"), warning("", "3 more")];
+    let unit = UnitStatus { warnings, ..bare("/a") };
+    let text = status_text(None, std::slice::from_ref(&unit), &[]);
+    assert!(text.ends_with("\n    Warning      /typo: dropped\n    Warning      3 more\n"), "{text}");
+    assert_eq!(warnings_text(&unit), "  App/a: warning: /typo: dropped\n  App/a: warning: 3 more");
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::controller::desired::{DesiredUnit, Goal};
-use crate::manifest::{DriftPolicy, ForeignDeployments, OnFailure};
+use crate::manifest::{DriftPolicy, ForeignDeployments, OnFailure, Recreate};
 use crate::marathon::normalize::normalize_observed;
 use crate::model::{App, AppId, Cause, Coordinate, Digest, Operation, SourceName, UnitKind};
 
@@ -19,6 +19,8 @@ struct Desk {
     book: StatusBook,
     desired: Desired,
     revision: &'static str,
+    /// What every unit warns of.
+    warnings: Vec<Warning>,
 }
 
 impl Desk {
@@ -36,6 +38,7 @@ impl Desk {
                 timeout,
                 on_failure: OnFailure::Hold,
                 foreign_deployments: ForeignDeployments::Wait,
+                recreate: Recreate::Never,
             };
             (unit(name), unit_of)
         };
@@ -43,7 +46,7 @@ impl Desk {
         let order = units.keys().cloned().collect();
         let source = SourceName::new("test").unwrap();
         let desired = Desired { source, revision: Revision("r1".into()), units, order };
-        Self { book: StatusBook::default(), desired, revision: "r1" }
+        Self { book: StatusBook::default(), desired, revision: "r1", warnings: Vec::new() }
     }
 
     /// One pass in which these units stand like this. Returns the names of those that are news.
@@ -52,6 +55,7 @@ impl Desk {
             unit: unit(name),
             target: format!("/{name}"),
             state: state.clone(),
+            warnings: self.warnings.clone(),
         });
         let revision = Some(Revision(self.revision.into()));
         let plan = Plan { revision, units: units.collect(), ..Plan::default() };
@@ -214,6 +218,20 @@ fn what_was_done_just_now_is_said() {
     let mut desk = Desk::new();
     desk.pass(0, &[("a", moving("create"))], &[ended("a", OutcomeResult::Done)]);
     assert_eq!(desk.conditions(), ["Ready False forget 0", "Reconciling True forget 0"]);
+    let mut deleted = ended("a", OutcomeResult::Done);
+    deleted.action.operation = Operation::DeleteApp {
+        app_id: AppId::new("/a").unwrap(),
+        observed_version: "v".into(),
+        cancels: Vec::new(),
+    };
+    for (cause, message) in [
+        (Cause::Removed, "removed; its tasks are stopping"),
+        (Cause::Changed, "deleted with its volumes; it is created anew when it is gone"),
+    ] {
+        deleted.action.cause = cause;
+        desk.pass(0, &[("a", moving("delete"))], std::slice::from_ref(&deleted));
+        assert_eq!(desk.message(), message);
+    }
     let mut published = ended("slow", OutcomeResult::Done);
     published.action.operation = Operation::Publish {
         coordinate: Coordinate::new("slow".parse().unwrap(), "1".parse().unwrap()),
@@ -267,4 +285,30 @@ fn only_news_is_told() {
     assert_eq!(desk.pass(3, &[("a", moving("update"))], &[]), ["a"]);
     assert_eq!(desk.book.units().len(), 1);
     assert_eq!(desk.pass(4, &[("a", moving("NotHealthy")), ("slow", ready())], &[]), ["a", "slow"]);
+}
+
+#[test]
+fn warnings_change_no_condition_and_are_told_once_for_each_change() {
+    let warning = |path: &str| vec![Warning { path: path.into(), message: "dropped".into() }];
+    let mut desk = Desk::new();
+    desk.one(0, ready());
+    let told = |desk: &mut Desk, state: UnitState| {
+        let before = desk.book.units();
+        assert_eq!(desk.one(1, state), Vec::<String>::new(), "it is no other state");
+        let after = desk.book.units();
+        newly_warned(&before, &after).map(|unit| unit.warnings[0].path.clone()).collect::<Vec<_>>()
+    };
+    desk.warnings = warning("/one");
+    assert_eq!(told(&mut desk, ready()), ["/one"]);
+    assert_eq!(told(&mut desk, ready()), [""; 0]);
+    desk.warnings = warning("/two");
+    assert_eq!(told(&mut desk, ready()), ["/two"]);
+    assert_eq!(desk.conditions(), ["Ready True Ready 0"]);
+    // What the registry or Marathon does not tell for a while is not forgotten, nor told anew afterwards.
+    desk.one(2, unknown());
+    desk.warnings.clear();
+    assert_eq!(told(&mut desk, unknown()), [""; 0]);
+    assert_eq!(desk.book.units()[0].warnings, warning("/two"));
+    desk.one(3, ready());
+    assert_eq!((desk.book.units()[0].warnings.len(), told(&mut desk, ready())), (0, vec![]));
 }

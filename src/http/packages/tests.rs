@@ -282,6 +282,7 @@ fn what_the_manifest_wants_stays() {
         target: target.into(),
         observed_revision: None,
         conditions: Vec::new(),
+        warnings: Vec::new(),
     };
     let coordinate = Coordinate::new("hello".parse().unwrap(), "1".parse().unwrap());
     let mut view = View::default();
