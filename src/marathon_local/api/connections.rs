@@ -161,6 +161,9 @@ mod tests {
     use super::super::body;
     use super::*;
 
+    /// Of the paused clock: what takes longer has no end.
+    const HOUR: Duration = Duration::from_secs(3_600);
+
     const REQUEST: &[u8] = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
     fn server() -> Server {
@@ -188,7 +191,7 @@ mod tests {
     /// The client's end of a connection.
     async fn connected(server: &Server, places: &Arc<Places>) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(4096);
-        let place = places.take(&server.clock).await.unwrap();
+        let place = server.clock.timeout(HOUR, places.take(&server.clock)).await.unwrap().unwrap();
         let peer = ([127, 0, 0, 1], 1).into();
         server.workers.spawn("test-connection", server.clone().speak(theirs, peer, place));
         ours
@@ -197,7 +200,7 @@ mod tests {
     /// What is still sent until the other side closes.
     async fn rest(stream: &mut DuplexStream) -> String {
         let mut rest = String::new();
-        stream.read_to_string(&mut rest).await.unwrap();
+        Clock::system().timeout(HOUR, stream.read_to_string(&mut rest)).await.unwrap().unwrap();
         rest
     }
 
@@ -215,7 +218,7 @@ mod tests {
     async fn a_connection_rests_as_long_as_it_likes() {
         let mut stream = connected(&server(), &Places::new(1)).await;
         for _ in 0..3 {
-            tokio::time::advance(Duration::from_secs(3_600)).await;
+            tokio::time::advance(HOUR).await;
             tokio::task::yield_now().await;
             stream.write_all(REQUEST).await.unwrap();
             answered(&mut stream).await;
@@ -252,7 +255,7 @@ mod tests {
         more.await;
         let mut byte = [0; 512];
         let ended = async { while stream.read(&mut byte).await.unwrap() > 0 {} };
-        assert!(server.clock.timeout(Duration::from_secs(3_600), ended).await.is_err());
+        assert!(server.clock.timeout(HOUR, ended).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,7 +301,7 @@ mod tests {
         let mut stream = connected(&server(), &Places::new(1)).await;
         stream.write_all(REQUEST).await.unwrap();
         answered(&mut stream).await;
-        tokio::time::advance(Duration::from_secs(3_600)).await;
+        tokio::time::advance(HOUR).await;
         let clock = Clock::simulated(1.0, Duration::ZERO);
         let (mut reader, mut writer) = tokio::io::split(stream);
         let slow = async {
