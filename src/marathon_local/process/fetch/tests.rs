@@ -56,9 +56,14 @@ async fn a_thread_that_is_held_up_keeps_the_turn_of_its_task() {
     let turns = Turns::new(1, 1);
     let turn = turns.take(&id()).await.unwrap();
     let work = Work { sandbox: Path::new("/"), stop: CancellationToken::new(), turn };
+    let (started, has_started) = std::sync::mpsc::channel();
     let (held_up, release) = std::sync::mpsc::channel::<()>();
-    let mut waiting = Box::pin(work.on_thread(move |_| release.recv().map_err(|e| e.to_string())));
+    let mut waiting = Box::pin(work.on_thread(move |_| {
+        started.send(()).map_err(|e| e.to_string())?;
+        release.recv().map_err(|e| e.to_string())
+    }));
     assert!((&mut waiting).now_or_never().is_none());
+    has_started.recv().unwrap();
     drop(waiting);
     drop(work);
     assert!(turns.take(&id()).now_or_never().is_none(), "its task was given up, the thread goes on");
