@@ -32,7 +32,8 @@ async fn an_app_runs_with_its_environment_and_goes() {
     });
     let reply = local.send("POST", "/v2/apps", &app.to_string()).await;
     assert_eq!(reply.status, 201, "{}", reply.body);
-    assert_eq!(reply.headers["location"], "/v2/apps/demo/hello");
+    let location = format!("http://{}/demo/hello", local.marathon.address());
+    assert_eq!(reply.headers["location"], location.as_str());
     assert_eq!(reply.headers["marathon-deployment-id"], reply.body["deployments"][0]["id"].as_str().unwrap());
     assert_eq!(reply.body["tasksRunning"], 0);
     let app = local.deployed("/demo/hello").await;

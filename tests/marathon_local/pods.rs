@@ -81,7 +81,9 @@ async fn a_pod_lives() {
     local.expect(404, "DELETE", "/v2/pods/p::instances/p.instance-none", &json!(null)).await;
     let gone = local.send("DELETE", "/v2/pods/p", "").await;
     assert_eq!((gone.status, &gone.body), (202, &Value::Null));
-    assert_eq!(gone.headers["location"], gone.headers["marathon-deployment-id"]);
+    let deployment = gone.headers["marathon-deployment-id"].to_str().unwrap();
+    let location = format!("http://{}/{deployment}", local.marathon.address());
+    assert_eq!(gone.headers["location"], location.as_str());
     local.calm().await;
     assert_eq!(local.get("/v2/pods").await.body, json!([]));
     local.stop().await;
