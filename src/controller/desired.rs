@@ -48,7 +48,7 @@ pub enum Goal {
     App {
         /// The app in the canonical form of the newest Marathon.
         app: Canonical,
-        /// The app in its author's words: other servers fill in other defaults.
+        /// The app in its author's words: other servers know other fields.
         written: App,
     },
 }

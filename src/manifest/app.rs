@@ -11,22 +11,11 @@ use super::fields::{Faults, Fields, Located};
 use super::read::{Reference, read_depends_on};
 use crate::model::{App, AppId, UnitId, UnitKind, UnitName};
 
-const SERVICE_KEYS: [&str; 12] = [
-    "package",
-    "appId",
-    "options",
-    "dependsOn",
-    "drift",
-    "ignore",
-    "protect",
-    "wait",
-    "onFailure",
-    "foreignDeployments",
-    "recreate",
-    "state",
-];
-const APP_KEYS: [&str; 10] = [
-    "app",
+const SERVICE_KEYS: [&str; 3] = ["package", "appId", "options"];
+const APP_KEYS: [&str; 1] = ["app"];
+
+/// The keys that Service and App share.
+const UPKEEP_KEYS: [&str; 9] = [
     "dependsOn",
     "drift",
     "ignore",
@@ -48,7 +37,7 @@ pub fn read_service(
     references: &mut Vec<Reference>,
     faults: &mut Faults<'_>,
 ) -> Option<ServiceSpec> {
-    let spec = spec.fields(&SERVICE_KEYS, faults)?;
+    let spec = spec.fields(&[&SERVICE_KEYS[..], &UPKEEP_KEYS].concat(), faults)?;
     let before = faults.problems.len();
     let package = spec.required("package", "and the name of a Package unit", faults);
     let package = package.and_then(|at| Some((at.name::<UnitName>(faults)?, at)));
@@ -72,7 +61,7 @@ pub fn read_app(
     references: &mut Vec<Reference>,
     faults: &mut Faults<'_>,
 ) -> Option<AppSpec> {
-    let spec = spec.fields(&APP_KEYS, faults)?;
+    let spec = spec.fields(&[&APP_KEYS[..], &UPKEEP_KEYS].concat(), faults)?;
     let before = faults.problems.len();
     let app = spec.required("app", "and a Marathon app below it", faults);
     let app = app.and_then(|at| Some((App(at.object(faults)?), at)));

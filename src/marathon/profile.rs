@@ -1,4 +1,4 @@
-//! What a version of Marathon knows and what it fills in, and what else is told of a server that matters to apps.
+//! What a version of Marathon knows, and what else is told of a server that matters to apps.
 //!
 //! Pure. Of versions only what differs between 1.5 and 1.11 stands here; the tables of `normalize` are those of 1.11. Sources:
 //! the change log of mesosphere/marathon and the RAML of its release branches. A server without `/v2/info`

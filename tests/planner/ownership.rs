@@ -1,12 +1,10 @@
 //! What is said where an app stands at the id of a unit and is not its own: who obeys must lose nothing.
 
-use dcos_registry::model::{
-    BlockedReason, Epoch, Intent, IntentVerb, Plan, SourceName, UnitId, UnitKind, UnitName,
-};
+use dcos_registry::model::{BlockedReason, Intent, IntentVerb, Plan, SourceName, UnitId, UnitKind, UnitName};
 use serde_json::json;
 
 use crate::removals::manifest;
-use crate::world::{World, app_id};
+use crate::world::{World, announced as write_of, app_id};
 
 const ID: &str = "/t/web";
 
@@ -30,16 +28,7 @@ fn announced(source: &str) -> World {
     let mut world = World::new();
     world.converge(&one());
     let owned = world.inventory.apps.remove(&app_id(ID)).unwrap();
-    let intent = Intent {
-        unit: unit_of(source),
-        verb: IntentVerb::Create,
-        body: owned.applied_digest,
-        applied: owned.applied,
-        observed_version: String::new(),
-        inputs: None,
-        failed: None,
-        epoch: Epoch(1),
-    };
+    let intent = Intent { unit: unit_of(source), ..write_of(&owned, IntentVerb::Create) };
     world.inventory.intents.insert(app_id(ID), intent);
     world
 }

@@ -4,12 +4,12 @@ use dcos_registry::controller::report;
 use dcos_registry::controller::stage::Accepted;
 use dcos_registry::marathon::sdk::UNINSTALL_LABEL;
 use dcos_registry::model::{
-    BlockedReason, Cause, Completeness, Epoch, Intent, IntentVerb, Operation, Plan, UnitState, WaitingReason,
+    BlockedReason, Cause, Completeness, IntentVerb, Operation, Plan, UnitState, WaitingReason,
 };
 use serde_json::{Value, json};
 
 use crate::removals;
-use crate::world::{World, app_id};
+use crate::world::{World, announced, app_id};
 
 /// The spec of a unit whose app has a persistent volume.
 fn resident(cpus: f64, more: &Value) -> Value {
@@ -111,16 +111,7 @@ fn it_is_deleted_and_created_anew_when_it_is_gone() {
     let mut altered = world.clone();
     altered.disturb(&json!({"change": {"/t/a": {"cpus": 2.5}}}));
     let created = altered.inventory.apps.insert(app_id("/t/a"), books).unwrap();
-    let intent = Intent {
-        unit: created.unit,
-        verb: IntentVerb::Create,
-        body: created.applied_digest,
-        applied: created.applied,
-        observed_version: String::new(),
-        inputs: None,
-        failed: None,
-        epoch: Epoch(1),
-    };
+    let intent = announced(&created, IntentVerb::Create);
     altered.inventory.intents.insert(app_id("/t/a"), intent);
     assert!(blocked(&altered.plan(&now)).1.contains("only a change of the unit"));
     assert_eq!(acts(&altered.plan(&one(allowed(3.0)))), [DELETED]);

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use dcos_registry::controller::stage::{Accepted, accept};
 use dcos_registry::model::{
-    App, AppId, BlockedReason, Epoch, Intent, IntentVerb, Operation, Plan, SnapshotFile, SnapshotPath,
-    WaitingReason,
+    App, AppId, BlockedReason, IntentVerb, Operation, Plan, SnapshotFile, SnapshotPath, WaitingReason,
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, app_id, snapshot};
+use crate::world::{World, announced, app_id, snapshot};
 
 /// App units: name, app id, and what else their spec says.
 pub fn manifest(units: &[(&str, &str, Value)]) -> Accepted {
@@ -73,16 +72,7 @@ fn an_announced_removal_that_was_never_sent_is_planned_anew() {
     let id = app_id("/t/a");
     let owned = world.inventory.apps.get_mut(&id).unwrap();
     owned.deployment = Some("ours".to_owned());
-    let intent = Intent {
-        unit: owned.unit.clone(),
-        verb: IntentVerb::Delete,
-        body: owned.applied_digest,
-        applied: owned.applied.clone(),
-        observed_version: owned.version.clone(),
-        inputs: None,
-        failed: None,
-        epoch: Epoch(1),
-    };
+    let intent = announced(owned, IntentVerb::Delete);
     world.inventory.intents.insert(id.clone(), intent);
     seen(&mut world, "/t/a").0.insert("deployments".to_owned(), json!([{"id": "ours"}]));
     assert_eq!(removed(&world.plan(&one)), [(&id, true)]);

@@ -134,17 +134,7 @@ impl World {
 
     /// What stays in the books until the app is seen to be gone.
     fn announce(&mut self, unit: &UnitId, app_id: &AppId, verb: IntentVerb) {
-        let owned = &self.inventory.apps[app_id];
-        let intent = Intent {
-            unit: unit.clone(),
-            verb,
-            body: owned.applied_digest,
-            applied: owned.applied.clone(),
-            observed_version: owned.version.clone(),
-            inputs: None,
-            failed: None,
-            epoch: Epoch(1),
-        };
+        let intent = Intent { unit: unit.clone(), ..announced(&self.inventory.apps[app_id], verb) };
         self.inventory.intents.insert(app_id.clone(), intent);
     }
 
@@ -213,4 +203,19 @@ pub fn accepted(folder: &Path) -> Accepted {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         panic!("{}: {}", folder.display(), lines.join("\n"))
     })
+}
+
+/// A write to an app of ours that was announced and not yet reported done.
+pub fn announced(owned: &Owned, verb: IntentVerb) -> Intent {
+    let observed_version = if verb == IntentVerb::Create { String::new() } else { owned.version.clone() };
+    Intent {
+        unit: owned.unit.clone(),
+        verb,
+        body: owned.applied_digest,
+        applied: owned.applied.clone(),
+        observed_version,
+        inputs: None,
+        failed: None,
+        epoch: Epoch(1),
+    }
 }
