@@ -26,7 +26,11 @@ mod processes;
 mod refusals;
 #[path = "marathon_local/simulated.rs"]
 mod simulated;
+#[path = "marathon_local/steps.rs"]
+mod steps;
 #[path = "marathon_local/surface.rs"]
 mod surface;
 #[path = "marathon_local/updates.rs"]
 mod updates;
+#[path = "marathon_local/virtual_time.rs"]
+mod virtual_time;

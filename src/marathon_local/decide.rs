@@ -1,26 +1,19 @@
 //! What to do about the tasks of one app: how many to launch, which to kill, whether a deployment's action
-//! is done. Pure, and without memory: it is asked again after every change.
+//! is done. Pure.
 //!
-//! The rules of rolling replacement are those of `TaskReplaceActor.scala` of mesosphere/marathon: at least
-//! `ceil(instances x minimumHealthCapacity)` tasks stay healthy, at most
-//! `floor(instances x (1 + maximumOverCapacity))` exist. Where the two are equal nothing could ever move,
-//! so one more may exist for a while, or, where tasks own volumes, one fewer need be healthy.
+//! An action remembers how it began and how far it came ([`Course`]), as the actors of mesosphere/marathon do, and as
+//! there that is forgotten when another one leads. Without a deployment there is nothing to remember: only the number
+//! of tasks is kept.
 
-use super::definition::{self, UpgradeStrategy};
+mod replace;
+mod scale;
+
+use replace::Replacement;
+use scale::Scaling;
+
+use super::definition::{self, KillSelection, UpgradeStrategy};
+use super::profile::Profile;
 use crate::model::App;
-
-/// What is to become of an app's tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// No deployment: keep their number, of whatever version they are.
-    Steady,
-    /// Reach the number of instances, of whatever version they are.
-    Scale,
-    /// Replace all that are not of the current version.
-    Replace,
-    /// End them all.
-    Stop,
-}
 
 /// What the decision needs to know of the definition.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -31,8 +24,12 @@ pub struct Goal {
     pub strategy: UpgradeStrategy,
     /// Whether tasks own volumes, so that no more than `instances` can exist.
     pub resident: bool,
-    /// Whether to kill the oldest first when there are too many.
-    pub oldest_first: bool,
+    /// Which go first when there are too many.
+    pub select: KillSelection,
+    /// Whether nothing but that they run is asked of tasks.
+    pub unchecked: bool,
+    /// Whether a replacement looks at the health of the tasks that it finds.
+    pub heeds_health: bool,
 }
 
 /// How far a task is.
@@ -40,12 +37,12 @@ pub struct Goal {
 pub enum Stage {
     /// Nothing is heard of it, and it is waited for.
     Unreachable,
-    /// Not running yet.
+    /// Its files are fetched.
+    Staging,
+    /// Its program starts.
     Starting,
-    /// Running, and not healthy (yet).
+    /// Running.
     Running,
-    /// Running, and healthy where there are health checks.
-    Healthy,
     /// Told to end, and not gone yet.
     Killing,
     /// Nothing is heard of it, and another one takes its place.
@@ -54,13 +51,30 @@ pub enum Stage {
 
 /// What the decision needs to know of a task. Tasks are given in the order of their launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TaskView {
-    /// Whether it runs the current configuration.
+pub struct TaskView<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Whether it belongs to the version in force: a replacement asks for its configuration, scaling for all of it.
     pub current: bool,
     /// How far it is.
     pub stage: Stage,
-    /// Whether it goes first where there are too many.
-    pub doomed: bool,
+    /// Whether it once was healthy and ready, as far as that is asked for.
+    pub passed: bool,
+    /// Whether Mesos says that it is healthy, or nothing is asked of it.
+    pub healthy: bool,
+    /// Whether it is to stay.
+    pub standing: Standing,
+}
+
+/// Whether a task is to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It goes first where there are too many: somebody named it.
+    Named,
+    /// It stays; should it end, another one takes its place.
+    Stays,
+    /// It was told to end, and nobody takes its place.
+    Sentenced,
 }
 
 /// What is to be done now.
@@ -68,124 +82,108 @@ pub struct TaskView {
 pub struct Decision {
     /// How many tasks to launch.
     pub launch: usize,
-    /// Which tasks to kill, as positions in the list.
+    /// Which tasks to kill so that nobody takes their place, as positions in the list.
     pub kill: Vec<usize>,
     /// Whether nothing is left to do or to wait for.
     pub done: bool,
 }
 
+/// What an action of a deployment does to the tasks of an app, and how far it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// The number of tasks is reached.
+    Scale(Scaling),
+    /// All that are not of the current version are replaced.
+    Replace(Replacement),
+    /// All end.
+    Stop,
+}
+
 impl Goal {
     /// The goal that a definition states.
-    pub fn of(app: &App) -> Self {
+    pub fn of(app: &App, profile: Profile) -> Self {
         Self {
             instances: usize::try_from(definition::instances(app)).unwrap_or(usize::MAX),
             strategy: definition::upgrade_strategy(app),
             resident: definition::is_resident(app),
-            oldest_first: definition::kills_oldest_first(app),
-        }
-    }
-
-    /// How many must stay healthy and how many may exist during a replacement.
-    pub fn bounds(&self) -> (usize, usize) {
-        let minimum = scaled(self.instances, self.strategy.minimum_health_capacity, f64::ceil);
-        let maximum = scaled(self.instances, 1.0 + self.strategy.maximum_over_capacity, f64::floor);
-        match (minimum == maximum, self.resident) {
-            (true, true) => (minimum.saturating_sub(1), maximum),
-            (true, false) => (minimum, maximum + 1),
-            (false, _) => (minimum, maximum),
+            select: definition::kill_selection(app),
+            unchecked: !definition::has_checks(app),
+            heeds_health: profile.heeds_health(),
         }
     }
 }
 
-/// What to do now.
-pub fn decide(phase: Phase, goal: &Goal, tasks: &[TaskView]) -> Decision {
-    match phase {
-        Phase::Stop => stop(tasks),
-        Phase::Replace if goal.instances > 0 => replace(goal, tasks),
-        Phase::Steady | Phase::Scale | Phase::Replace => scale(goal, tasks),
+impl TaskView<'_> {
+    /// Whether it has its place among the instances: another one takes it only when it has ended.
+    fn is_counted(&self) -> bool {
+        !self.is_sentenced() && self.stage != Stage::Inactive
+    }
+
+    fn is_sentenced(&self) -> bool {
+        self.standing == Standing::Sentenced
     }
 }
 
-fn stop(tasks: &[TaskView]) -> Decision {
-    let left = tasks.iter().enumerate().filter(|(_, t)| t.stage != Stage::Killing);
+impl Course {
+    /// Begins to reach the number.
+    ///
+    /// * `scheduled` - how many launches are due already
+    pub fn scale(goal: &Goal, tasks: &[TaskView<'_>], scheduled: usize) -> Self {
+        Self::Scale(Scaling::begin(goal, tasks, scheduled))
+    }
+
+    /// Begins to replace.
+    pub fn replace(goal: &Goal, tasks: &[TaskView<'_>]) -> Self {
+        Self::Replace(Replacement::begin(goal, tasks))
+    }
+
+    /// What to do now.
+    pub fn next(&mut self, goal: &Goal, tasks: &[TaskView<'_>]) -> Decision {
+        match self {
+            Self::Scale(scaling) => scaling.next(goal, tasks),
+            Self::Replace(replacement) => replacement.next(goal, tasks),
+            Self::Stop => stop(tasks),
+        }
+    }
+}
+
+/// What to do about an app that no deployment is at: its number is kept, of whatever version they are.
+pub fn steady(goal: &Goal, tasks: &[TaskView<'_>]) -> Decision {
+    let mut victims = counted(tasks);
+    let launch = goal.instances.saturating_sub(victims.len());
+    let surplus = victims.len().saturating_sub(goal.instances);
+    order_of_killing(goal, tasks, &mut victims);
+    victims.truncate(surplus);
+    Decision { launch, kill: victims, done: true }
+}
+
+/// What to do about an app that a deployment holds and has not come to: what is there stays, and what is due is launched.
+///
+/// * `scheduled` - how many launches are due already
+pub fn wait(goal: &Goal, tasks: &[TaskView<'_>], scheduled: usize) -> Decision {
+    let launch = goal.instances.saturating_sub(counted(tasks).len()).max(scheduled);
+    Decision { launch, kill: Vec::new(), done: true }
+}
+
+/// What to do about an app that is gone.
+pub fn stop(tasks: &[TaskView<'_>]) -> Decision {
+    let left = tasks.iter().enumerate().filter(|(_, task)| !task.is_sentenced());
     Decision { launch: 0, kill: left.map(|(i, _)| i).collect(), done: tasks.is_empty() }
 }
 
-fn scale(goal: &Goal, tasks: &[TaskView]) -> Decision {
-    let mut victims: Vec<usize> = alive(tasks).collect();
-    let surplus = victims.len().saturating_sub(goal.instances);
-    let launch = goal.instances.saturating_sub(victims.len());
-    order_of_killing(goal, tasks, &mut victims);
-    victims.truncate(surplus);
-    let healthy = tasks.iter().filter(|t| t.stage == Stage::Healthy).count();
-    Decision {
-        launch,
-        kill: victims,
-        done: healthy == goal.instances && present(tasks).count() == goal.instances,
-    }
+/// The positions of the tasks that have a place.
+fn counted(tasks: &[TaskView<'_>]) -> Vec<usize> {
+    let counted = tasks.iter().enumerate().filter(|(_, task)| task.is_counted());
+    counted.map(|(i, _)| i).collect()
 }
 
-fn replace(goal: &Goal, tasks: &[TaskView]) -> Decision {
-    let (minimum, maximum) = goal.bounds();
-    let (mut new, mut old): (Vec<_>, Vec<_>) = alive(tasks).partition(|&i| is_current(tasks, i));
-    let missing = goal.instances.saturating_sub(new.len());
-    let launch = missing.min(maximum.saturating_sub(present(tasks).count()));
-    // New ones too many: the number was lowered while they were started.
-    order_of_killing(goal, tasks, &mut new);
-    let mut kill: Vec<usize> = new.iter().copied().take(new.len().saturating_sub(goal.instances)).collect();
-    // Old ones: those that serve nobody first, then as many as the minimum of healthy ones allows.
-    order_of_killing(goal, tasks, &mut old);
-    let healthy = alive(tasks).filter(|i| !kill.contains(i) && is_healthy(tasks, *i)).count();
-    let mut spare = healthy.saturating_sub(minimum);
-    for victim in old {
-        if is_healthy(tasks, victim) {
-            if spare == 0 {
-                continue;
-            }
-            spare -= 1;
-        }
-        kill.push(victim);
-    }
-    let done = present(tasks).count() == goal.instances
-        && present(tasks).all(|t| t.current && t.stage == Stage::Healthy);
-    Decision { launch, kill, done }
-}
-
-/// Those that were named first, then those that are not healthy; among equals by the app's selection.
-fn order_of_killing(goal: &Goal, tasks: &[TaskView], victims: &mut [usize]) {
-    if !goal.oldest_first {
+/// Those that were named first, then by how far they are, among equals by the app's selection; their health does not
+/// matter (`ScalingProposition.scala` of mesosphere/marathon).
+fn order_of_killing(goal: &Goal, tasks: &[TaskView<'_>], victims: &mut [usize]) {
+    if goal.select == KillSelection::YoungestFirst {
         victims.reverse();
     }
-    victims.sort_by_key(|&i| tasks.get(i).map(|t| (!t.doomed, t.stage)));
-}
-
-/// The positions of the tasks that have not been told to end.
-fn alive(tasks: &[TaskView]) -> impl Iterator<Item = usize> {
-    let gone = |stage: Stage| matches!(stage, Stage::Killing | Stage::Inactive);
-    tasks.iter().enumerate().filter(move |(_, t)| !gone(t.stage)).map(|(i, _)| i)
-}
-
-/// The tasks that take up a place.
-fn present(tasks: &[TaskView]) -> impl Iterator<Item = &TaskView> {
-    tasks.iter().filter(|t| t.stage != Stage::Inactive)
-}
-
-fn is_current(tasks: &[TaskView], index: usize) -> bool {
-    tasks.get(index).is_some_and(|t| t.current)
-}
-
-fn is_healthy(tasks: &[TaskView], index: usize) -> bool {
-    tasks.get(index).is_some_and(|t| t.stage == Stage::Healthy)
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a number of instances times a factor from 0 to 2; Marathon computes it in doubles as well"
-)]
-fn scaled(instances: usize, factor: f64, round: fn(f64) -> f64) -> usize {
-    round(instances as f64 * factor) as usize
+    victims.sort_by_key(|&i| tasks.get(i).map(|task| (task.standing, task.stage)));
 }
 
 #[cfg(test)]

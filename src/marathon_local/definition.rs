@@ -31,6 +31,16 @@ pub struct Backoff {
     pub longest: Duration,
 }
 
+/// Which tasks go first where there are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KillSelection {
+    /// Those that were launched last.
+    #[default]
+    YoungestFirst,
+    /// Those that were launched first.
+    OldestFirst,
+}
+
 /// A port that the definition asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
@@ -82,6 +92,8 @@ pub struct HealthCheck {
     pub timeout: Duration,
     /// After how many failures in a row the task is killed; none: never.
     pub failures_to_kill: Option<u32>,
+    /// Whether Mesos makes it: only then its result is known where tasks are replaced.
+    pub of_mesos: bool,
 }
 
 /// A check that a task of a deployment must pass once before it counts.
@@ -152,10 +164,13 @@ pub fn kill_grace(app: &App) -> Duration {
     seconds(app.get("taskKillGracePeriodSeconds"), 3.0)
 }
 
-/// Whether scaling down kills the oldest tasks first, not the youngest.
-pub fn kills_oldest_first(app: &App) -> bool {
+/// Which tasks go first where there are too many.
+pub fn kill_selection(app: &App) -> KillSelection {
     let selection = app.get("killSelection").or_else(|| pod::scheduling(app, "killSelection"));
-    selection.and_then(Value::as_str) == Some("OLDEST_FIRST")
+    match selection.and_then(Value::as_str) {
+        Some("OLDEST_FIRST") => KillSelection::OldestFirst,
+        _ => KillSelection::YoungestFirst,
+    }
 }
 
 /// What becomes of unreachable tasks; none: they are waited for, for ever.
@@ -268,11 +283,21 @@ pub fn health_checks(app: &App) -> Vec<HealthCheck> {
     checks.into_iter().flatten().filter_map(health_check).collect()
 }
 
+/// Whether more is asked of tasks than that they run (`Instance.hasConfiguredHealthChecks`).
+pub fn has_checks(app: &App) -> bool {
+    let is_check = |check: &Value| check.as_object().is_some_and(|check| !check.is_empty());
+    !health_checks(app).is_empty() || readiness_check(app).is_some() || app.get("check").is_some_and(is_check)
+}
+
 fn health_check(check: &Value) -> Option<HealthCheck> {
     let protocol = check.get("protocol").and_then(Value::as_str).unwrap_or("HTTP");
     let of_mesos = protocol.starts_with("MESOS_") || protocol == "COMMAND";
     let most = check.get("maxConsecutiveFailures").and_then(Value::as_u64).unwrap_or(3);
     let most = u32::try_from(most).unwrap_or(u32::MAX);
+    // 0 means "never" to Marathon and "at once" to Mesos (docs/docs/health-checks.md). Marathon compares before it
+    // counts the failure at hand (`HealthCheckActor.scala`), so that it takes one more.
+    let failures_to_kill =
+        if of_mesos { Some(most.max(1)) } else { Some(most.saturating_add(1)).filter(|_| most > 0) };
     Some(HealthCheck {
         probe: probe(protocol, check)?,
         grace: seconds(check.get("gracePeriodSeconds"), 300.0),
@@ -280,8 +305,8 @@ fn health_check(check: &Value) -> Option<HealthCheck> {
         delay: if of_mesos { seconds(check.get("delaySeconds"), 15.0) } else { Duration::ZERO },
         interval: seconds(check.get("intervalSeconds"), 60.0),
         timeout: seconds(check.get("timeoutSeconds"), 20.0),
-        // 0 means "never" to Marathon and "at once" to Mesos (docs/docs/health-checks.md).
-        failures_to_kill: if of_mesos { Some(most.max(1)) } else { Some(most).filter(|m| *m > 0) },
+        failures_to_kill,
+        of_mesos,
     })
 }
 
@@ -302,6 +327,7 @@ fn pod_check(check: &Value) -> Option<HealthCheck> {
         interval: seconds(check.get("intervalSeconds"), 60.0),
         timeout: seconds(check.get("timeoutSeconds"), 20.0),
         failures_to_kill: Some(u32::try_from(most).unwrap_or(u32::MAX).max(1)),
+        of_mesos: true,
     })
 }
 

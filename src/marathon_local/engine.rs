@@ -8,6 +8,7 @@
 mod announce;
 mod apps;
 mod changes;
+mod courses;
 mod groups;
 mod kill;
 mod pods;
@@ -26,7 +27,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::decide::{self, Decision, Goal, Phase};
 use super::delays::Delays;
 use super::events::Hub;
 use super::executor::{Executor, TaskEvent};
@@ -35,13 +35,14 @@ use super::group::GroupId;
 use super::profile::Installation;
 use super::refusal::Refusal;
 use super::saver::Saver;
-use super::state::{ActionKind, Deployment, State, StepAction};
+use super::state::{ActionKind, Deployment, State};
 use super::store;
 use super::task::Task;
 use crate::clock::{Clock, Entropy};
 use crate::model::AppId;
 use crate::workers::Workers;
 
+use courses::InCourse;
 pub use requests::{Answer, Embed, GroupEmbed, Kill, Request, Selection};
 
 /// How many requests or events one batch may hold.
@@ -124,6 +125,8 @@ pub struct Engine {
     unsaved: Unsaved,
     /// The tasks of each app in the order of their launch.
     tasks: BTreeMap<AppId, Vec<Task>>,
+    /// How far the current actions of deployments came with each app.
+    courses: BTreeMap<AppId, InCourse>,
     delays: Delays,
     withheld: BTreeMap<AppId, Withheld>,
     /// Apps that something happened to since the last look.
@@ -153,6 +156,7 @@ impl Engine {
             state,
             unsaved,
             tasks: BTreeMap::new(),
+            courses: BTreeMap::new(),
             delays: Delays::default(),
             withheld: BTreeMap::new(),
             touched,
@@ -218,8 +222,7 @@ impl Engine {
                 if self.is_stuck(&app) {
                     continue;
                 }
-                let decision = self.decision(&app);
-                self.carry_out(&app, &decision);
+                self.look(&app);
             }
             self.advance_deployments();
         }
@@ -231,54 +234,10 @@ impl Engine {
         self.context.faults.is_stuck(app) && deployed()
     }
 
-    /// What is to be done about an app now.
-    fn decision(&self, app: &AppId) -> Decision {
-        let record = self.state.apps.get(app);
-        let changed = record.map(super::state::AppRecord::last_config_change).unwrap_or_default();
-        let tasks: Vec<_> = self.tasks.get(app).into_iter().flatten().map(|t| t.view(changed)).collect();
-        // Until a deployment comes to an app, it is as it was before: nothing where it is new.
-        let definition = match self.before_its_turn(app) {
-            Some(deployment) => deployment.originals.get(app).and_then(Option::as_ref),
-            None => record.map(|r| &r.app),
-        };
-        let goal = definition.map(Goal::of).unwrap_or_default();
-        decide::decide(self.phase(app), &goal, &tasks)
-    }
-
-    /// The deployment that will come to an app later.
-    fn before_its_turn(&self, app: &AppId) -> Option<&Deployment> {
-        self.state.deployments.iter().find(|d| d.is_waiting(app))
-    }
-
-    fn phase(&self, app: &AppId) -> Phase {
-        let action = self.state.deployments.iter().find_map(|d| d.current_action(app));
-        match action {
-            _ if !self.state.apps.contains_key(app) => Phase::Stop,
-            Some(ActionKind::RestartApplication) => Phase::Replace,
-            Some(ActionKind::ScaleApplication) => Phase::Scale,
-            Some(ActionKind::StopApplication) => Phase::Stop,
-            Some(ActionKind::StartApplication) | None => Phase::Steady,
-        }
-    }
-
-    fn carry_out(&mut self, app: &AppId, decision: &Decision) {
-        let tasks = self.tasks.entry(app.clone()).or_default();
-        for position in &decision.kill {
-            if let Some(task) = tasks.get_mut(*position) {
-                tracing::debug!(task = task.spec.id, "killing a task");
-                task.kill();
-            }
-        }
-        if tasks.is_empty() {
-            self.tasks.remove(app);
-        }
-        self.launch(app, decision.launch);
-    }
-
     fn advance_deployments(&mut self) {
         for position in (0..self.state.deployments.len()).rev() {
             let Some(deployment) = self.state.deployments.get(position) else { continue };
-            if !deployment.current_actions().iter().all(|action| self.is_done(action)) {
+            if !deployment.current_actions().iter().all(|action| self.is_done(deployment, action)) {
                 continue;
             }
             self.announce_step_done(deployment);
@@ -332,11 +291,8 @@ impl Engine {
             deployment.current = 0;
             self.touched.extend(deployment.originals.keys().cloned());
         }
-        for task in self.tasks.values_mut().flatten() {
-            for (_, health) in &mut task.health {
-                *health = super::health::Health::default();
-            }
-        }
+        self.courses.clear();
+        self.forget_checks();
         self.delays = Delays::default();
         self.look_at_all();
     }
@@ -345,11 +301,6 @@ impl Engine {
     fn look_at_all(&mut self) {
         let deployed = self.state.deployments.iter().flat_map(|d| d.originals.keys());
         self.touched.extend(self.state.apps.keys().chain(deployed).cloned());
-    }
-
-    fn is_done(&self, action: &StepAction) -> bool {
-        let done = || action.action == ActionKind::StartApplication || self.decision(&action.app).done;
-        !self.context.faults.is_stuck(&action.app) && done()
     }
 
     /// Stores what changed, then gives the answers that waited for it.

@@ -72,6 +72,7 @@ mod tests {
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             failures_to_kill,
+            of_mesos: true,
         }
     }
 

@@ -111,6 +111,11 @@ impl Profile {
         if self >= Self::V1_11 { 50 } else { 25 }
     }
 
+    /// Whether a replacement looks at the health of the tasks that it finds (1.10).
+    pub fn heeds_health(self) -> bool {
+        self >= Self::V1_11
+    }
+
     /// The longest delay between two launches where none is given.
     pub fn launch_delay(self) -> u64 {
         if self == Self::V1_7 { 3600 } else { 300 }

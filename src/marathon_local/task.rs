@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::decide::{Stage, TaskView};
+use super::decide::{Stage, Standing, TaskView};
 use super::definition::{self, HealthCheck};
 use super::executor::{KillSwitch, ReadinessAnswer, TaskSpec};
 use super::health::Health;
@@ -69,8 +69,10 @@ pub struct Task {
     pub unreachable_since: Option<Duration>,
     /// Whether another one runs in its place already.
     pub inactive: bool,
-    /// Whether it goes first where there are too many.
-    pub doomed: bool,
+    /// Whether it is to stay.
+    standing: Standing,
+    /// Whether all its checks succeeded at one time, as far as this leader knows.
+    was_healthy: bool,
     kill: KillSwitch,
     /// Ends its health checks when the task is gone.
     checks: CancellationToken,
@@ -93,7 +95,8 @@ impl Task {
             readiness: None,
             unreachable_since: None,
             inactive: false,
-            doomed: false,
+            standing: Standing::Stays,
+            was_healthy: false,
             kill,
             _checks_end: checks.clone().drop_guard(),
             checks,
@@ -103,6 +106,19 @@ impl Task {
     /// The signal that ends its health checks.
     pub fn checks_end(&self) -> CancellationToken {
         self.checks.clone()
+    }
+
+    /// Tells it to end, for nobody to take its place.
+    pub fn sentence(&mut self) {
+        self.standing = Standing::Sentenced;
+        self.kill();
+    }
+
+    /// Notes that it goes first where there are too many.
+    pub fn name(&mut self) {
+        if self.standing == Standing::Stays {
+            self.standing = Standing::Named;
+        }
     }
 
     /// Tells it to end; once is enough.
@@ -124,18 +140,55 @@ impl Task {
         self.health.iter().any(|(_, health)| health.is_known() && !health.alive())
     }
 
+    /// Notes that all its checks succeed, if they do.
+    pub fn note_health(&mut self) {
+        self.was_healthy |= self.state == TaskState::Running && self.is_healthy();
+    }
+
+    /// Another one leads, who knows of its checks only what Mesos tells. Whether it has to be asked anew whether it is
+    /// ready.
+    pub fn forget_checks(&mut self) -> bool {
+        for (_, health) in self.health.iter_mut().filter(|(check, _)| !check.of_mesos) {
+            *health = Health::default();
+        }
+        self.was_healthy = false;
+        self.note_health();
+        let was_ready = self.readiness.as_ref().is_some_and(|readiness| readiness.ready);
+        self.readiness = self.readiness.as_ref().map(|_| Readiness::default());
+        was_ready && self.state == TaskState::Running
+    }
+
+    /// Whether it runs the configuration of that version or a later one.
+    pub fn is_since(&self, version: &str) -> bool {
+        // Versions are timestamps of one form, so that their order is that of their texts.
+        self.spec.app.version() >= version
+    }
+
     /// The task as the decision sees it, beside the version since which tasks are current.
-    pub fn view(&self, last_config_change: &str) -> TaskView {
+    pub fn view(&self, version: &str) -> TaskView<'_> {
         let stage = match self.state {
-            TaskState::Staging | TaskState::Starting => Stage::Starting,
-            TaskState::Running if self.is_healthy() && self.is_ready() => Stage::Healthy,
+            TaskState::Staging => Stage::Staging,
+            TaskState::Starting => Stage::Starting,
             TaskState::Running => Stage::Running,
             TaskState::Unreachable if self.inactive => Stage::Inactive,
             TaskState::Unreachable => Stage::Unreachable,
             TaskState::Killing => Stage::Killing,
         };
-        // Versions are timestamps of one form, so that their order is that of their texts.
-        TaskView { current: self.spec.app.version() >= last_config_change, stage, doomed: self.doomed }
+        TaskView {
+            id: &self.spec.id,
+            current: self.is_since(version),
+            stage,
+            passed: self.was_healthy && self.is_ready(),
+            healthy: self.is_healthy_to_mesos(),
+            standing: self.standing,
+        }
+    }
+
+    /// Whether Mesos calls it healthy, or nothing is asked of it (`Instance.consideredHealthy`).
+    fn is_healthy_to_mesos(&self) -> bool {
+        let mut told = self.health.iter().filter(|(check, _)| check.of_mesos).peekable();
+        let alive = self.state == TaskState::Running && told.peek().is_some();
+        !definition::has_checks(&self.spec.app) || alive && told.all(|(_, health)| health.alive())
     }
 
     /// The id of its instance: what stands before the container's name in its own.

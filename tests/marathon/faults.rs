@@ -106,6 +106,7 @@ impl Script {
         let deletes = self.action == "delete";
         let works = self.outcome.works || deletes;
         Some(match self.fault.fault {
+            Fault::Passes if !deletes && self.may_forget_readiness() => vec!["Done", "Stuck"],
             // What the first change launched is kept, and never starts.
             Fault::Passes if self.fault.forced && self.action == "scale" => return None,
             Fault::Passes if works => vec![if deletes { "Gone" } else { "Done" }],

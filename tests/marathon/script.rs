@@ -93,6 +93,15 @@ impl fmt::Display for Script {
     }
 }
 
+impl Script {
+    /// Whether nobody may be left to ask whether tasks are ready: another leader that finds all tasks of a scaling
+    /// there, or due, waits for none of them (`TaskStartActor.scala`).
+    pub fn may_forget_readiness(&self) -> bool {
+        let another_leader = self.fault.switches.iter().any(|switch| switch["kind"] == "leaderChange");
+        self.outcome.asks && another_leader && self.action != "update"
+    }
+}
+
 /// What may become of tasks.
 pub fn outcomes() -> Vec<Outcome> {
     let outcome = |name, told, works| Outcome { name, told, works, asks: false };

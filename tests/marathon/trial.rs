@@ -363,7 +363,9 @@ impl Trial<'_> {
     /// Whether tasks are not ready and somebody is there to whom that matters: Marathon asks for it while a deployment
     /// runs, and with one that is cancelled the question is gone.
     fn is_unready(&self) -> bool {
-        self.script.outcome.asks && self.script.fault.meddling != Some(Meddling::Cancel)
+        self.script.outcome.asks
+            && self.script.fault.meddling != Some(Meddling::Cancel)
+            && !self.script.may_forget_readiness()
     }
 
     async fn truth(&self) -> Truth {

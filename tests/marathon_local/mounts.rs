@@ -76,7 +76,9 @@ async fn names_lead_to_ports_and_two_that_want_one_name_are_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_goes_away_on_demand() {
     let local = Local::with_secrets(Arc::new(TempDir::new().unwrap())).await;
-    let app = local.run(json!({"id": "/a", "cmd": "exec sleep 1000"})).await;
+    let strategy = json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 600});
+    let definition = json!({"id": "/a", "cmd": "exec sleep 1000", "unreachableStrategy": strategy});
+    let app = local.run(definition).await;
     let id = app["tasks"][0]["id"].as_str().unwrap().to_owned();
     local.expect(404, "PUT", "/local/tasks/nobody/unreachable", &json!(null)).await;
     local.expect(204, "PUT", &format!("/local/tasks/{id}/unreachable"), &json!(null)).await;

@@ -1,76 +1,12 @@
 //! Simulated tasks in virtual time, without a connection: hours pass in no time.
 
-use std::time::Duration;
-
-use axum::body::Body;
-use axum::http::Request;
-use dcos_registry::clock::{Clock, Entropy};
 use dcos_registry::marathon::diff::{diff, to_send};
 use dcos_registry::marathon::normalize::{normalize_dropping, normalize_observed};
-use dcos_registry::marathon_local::{Cut, LocalConfig, MarathonLocal, Profile, Tasks};
+use dcos_registry::marathon_local::Profile;
 use dcos_registry::model::{App, Effect};
-use dcos_registry::workers::Workers;
 use serde_json::{Value, json};
 
-/// A local Marathon whose time is the runtime's paused one.
-struct Virtual {
-    marathon: MarathonLocal,
-    clock: Clock,
-    workers: Workers,
-}
-
-impl Virtual {
-    async fn start() -> Self {
-        Self::start_as(Profile::default(), "*").await
-    }
-
-    async fn start_as(profile: Profile, role: &str) -> Self {
-        let (clock, workers) = (Clock::simulated(1.0, Duration::from_secs(1_000)), Workers::new());
-        let config = LocalConfig {
-            dir: "never-made".into(),
-            listen: ([127, 0, 0, 1], 0).into(),
-            profile,
-            role: role.to_owned(),
-            default_network: None,
-            new_groups_enforce: false,
-            tasks: Tasks::Simulated,
-            faults: Some(7),
-            clock: clock.clone(),
-            entropy: Entropy::seeded(7),
-            workers: workers.clone(),
-        };
-        Self { marathon: MarathonLocal::start(config).await.unwrap(), clock, workers }
-    }
-
-    async fn try_to_send(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value), Cut> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = Request::builder().method(method).uri(path).header("host", "localhost");
-        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
-        let response = self.marathon.answer(request).await?;
-        let status = response.status().as_u16();
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
-    }
-
-    async fn expect(&self, status: u16, method: &str, path: &str, body: Value) -> Value {
-        let (got, body) = self.try_to_send(method, path, &body).await.unwrap();
-        assert_eq!(got, status, "{method} {path}: {body}");
-        body
-    }
-
-    async fn app(&self, id: &str) -> Value {
-        self.expect(200, "GET", &format!("/v2/apps{id}"), Value::Null).await["app"].clone()
-    }
-
-    async fn pass(&self, seconds: u64) {
-        self.clock.sleep(Duration::from_secs(seconds)).await;
-    }
-
-    async fn stop(self) {
-        assert!(self.marathon.shutdown(Duration::from_secs(20)).await);
-        assert!(self.workers.drain(&self.clock, Duration::from_secs(20)).await.is_empty());
-    }
-}
+use crate::virtual_time::Virtual;
 
 #[tokio::test(start_paused = true)]
 async fn everything_that_marathon_takes_runs() {
@@ -281,13 +217,31 @@ async fn who_comes_back_too_late_goes() {
     let world = Virtual::start().await;
     let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 15});
     world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
-    world.expect(201, "POST", "/v2/apps", json!({"id": "/a", "cmd": "sleep 1"})).await;
+    let strategy = json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 30});
+    world
+        .expect(
+            201,
+            "POST",
+            "/v2/apps",
+            json!({"id": "/a", "cmd": "sleep 1", "unreachableStrategy": strategy}),
+        )
+        .await;
     world.pass(5).await;
     let first = world.app("/a").await["tasks"][0]["id"].clone();
     world.pass(10).await;
-    assert_eq!(world.app("/a").await["tasks"].as_array().unwrap().len(), 2, "with 0 and 0 at once");
+    assert_eq!(world.app("/a").await["tasks"].as_array().unwrap().len(), 2, "another one at once");
     world.pass(20).await;
     let app = world.app("/a").await;
+    assert_eq!((app["tasks"].as_array().unwrap().len(), &app["tasksRunning"]), (1, &json!(1)));
+    assert_ne!(app["tasks"][0]["id"], first);
+    // With 0 and 0, the default, nobody hears of it again.
+    let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 15});
+    world.expect(204, "PUT", "/local/outcomes/c", outcome).await;
+    world.expect(201, "POST", "/v2/apps", json!({"id": "/c", "cmd": "sleep 1"})).await;
+    world.pass(5).await;
+    let first = world.app("/c").await["tasks"][0]["id"].clone();
+    world.pass(10).await;
+    let app = world.app("/c").await;
     assert_eq!((app["tasks"].as_array().unwrap().len(), &app["tasksRunning"]), (1, &json!(1)));
     assert_ne!(app["tasks"][0]["id"], first);
     // With "disabled" it is waited for, for ever.

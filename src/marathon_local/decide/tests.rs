@@ -1,195 +1,146 @@
-//! The rules one by one, and rolling replacement simulated to its end with random failures.
-
-use proptest::prelude::*;
+//! What is done without a deployment, and by scaling.
 
 use super::*;
 
-fn goal(instances: usize, minimum: f64, over: f64) -> Goal {
+pub(super) fn goal(instances: usize, minimum: f64, over: f64) -> Goal {
     let strategy = UpgradeStrategy { minimum_health_capacity: minimum, maximum_over_capacity: over };
-    Goal { instances, strategy, resident: false, oldest_first: false }
+    Goal { instances, strategy, heeds_health: true, ..Goal::default() }
 }
 
-fn tasks(list: &[(bool, Stage)]) -> Vec<TaskView> {
-    list.iter().map(|&(current, stage)| TaskView { current, stage, doomed: false }).collect()
-}
-
-const OLD: (bool, Stage) = (false, Stage::Healthy);
-const NEW: (bool, Stage) = (true, Stage::Healthy);
-const NEW_STARTING: (bool, Stage) = (true, Stage::Starting);
-const OLD_KILLING: (bool, Stage) = (false, Stage::Killing);
-
-#[test]
-fn bounds_follow_the_strategy() {
-    for (instances, minimum, over, expected) in [
-        (2, 1.0, 1.0, (2, 4)),
-        (3, 0.5, 0.0, (2, 3)),
-        (4, 1.0, 0.25, (4, 5)),
-        (3, 1.0, 0.2, (3, 4)), // equal by rounding: one more for a while
-        (1, 0.0, 0.0, (0, 1)),
-        (5, 0.0, 0.5, (0, 7)),
-    ] {
-        assert_eq!(goal(instances, minimum, over).bounds(), expected, "{instances} {minimum} {over}");
+/// A task of the old version that runs and is healthy.
+pub(super) fn old(id: &str) -> TaskView<'_> {
+    TaskView {
+        id,
+        current: false,
+        stage: Stage::Running,
+        passed: true,
+        healthy: true,
+        standing: Standing::Stays,
     }
-    assert_eq!(Goal { resident: true, ..goal(3, 1.0, 0.0) }.bounds(), (2, 3));
+}
+
+/// A task of the current version that is being prepared.
+pub(super) fn new(id: &str) -> TaskView<'_> {
+    TaskView { current: true, stage: Stage::Staging, passed: false, healthy: false, ..old(id) }
+}
+
+/// The task, told to end for good.
+pub(super) fn ending(task: TaskView<'_>) -> TaskView<'_> {
+    TaskView { stage: Stage::Killing, standing: Standing::Sentenced, ..task }
+}
+
+/// The task, being there and good.
+pub(super) fn good(task: TaskView<'_>) -> TaskView<'_> {
+    TaskView { stage: Stage::Running, passed: true, healthy: true, ..task }
 }
 
 #[test]
-fn steady_keeps_the_number_and_the_mixture() {
-    let decision = decide(Phase::Steady, &goal(2, 1.0, 1.0), &tasks(&[OLD, NEW]));
+fn without_a_deployment_the_number_is_kept() {
+    let decision = steady(&goal(2, 1.0, 1.0), &[old("a"), good(new("b"))]);
     assert_eq!(decision, Decision { launch: 0, kill: vec![], done: true });
-    assert_eq!(decide(Phase::Steady, &goal(3, 1.0, 1.0), &tasks(&[OLD, OLD_KILLING])).launch, 2);
+    assert_eq!(steady(&goal(3, 1.0, 1.0), &[old("a"), ending(old("b"))]).launch, 2);
+    assert_eq!(steady(&goal(1, 1.0, 1.0), &[old("a"), old("b")]).kill, [1]);
 }
 
 #[test]
-fn scaling_down_kills_unhealthy_ones_first_then_the_youngest() {
-    let two_healthy = tasks(&[OLD, (false, Stage::Starting), OLD]);
-    assert_eq!(decide(Phase::Scale, &goal(1, 1.0, 1.0), &two_healthy).kill, [1, 2]);
-    let oldest = Goal { oldest_first: true, ..goal(1, 1.0, 1.0) };
-    assert_eq!(decide(Phase::Scale, &oldest, &two_healthy).kill, [1, 0]);
+fn another_task_takes_a_place_when_the_one_before_has_ended() {
+    // Killed by a person or for its health, not by a deployment.
+    let killed = TaskView { stage: Stage::Killing, ..old("a") };
+    assert_eq!(steady(&goal(1, 1.0, 1.0), &[killed]).launch, 0);
+    assert_eq!(steady(&goal(1, 1.0, 1.0), &[]).launch, 1);
+    let inactive = TaskView { stage: Stage::Inactive, ..old("a") };
+    assert_eq!(steady(&goal(1, 1.0, 1.0), &[inactive]).launch, 1);
+    let unreachable = TaskView { stage: Stage::Unreachable, ..old("a") };
+    assert_eq!(steady(&goal(1, 1.0, 1.0), &[unreachable]).launch, 0);
 }
 
 #[test]
-fn scaling_is_done_when_all_are_healthy_and_the_surplus_is_gone() {
-    let goal = goal(1, 1.0, 1.0);
-    assert!(decide(Phase::Scale, &goal, &tasks(&[OLD])).done);
-    assert!(!decide(Phase::Scale, &goal, &tasks(&[OLD, OLD_KILLING])).done);
-    assert!(!decide(Phase::Scale, &goal, &tasks(&[(true, Stage::Running)])).done);
-    assert!(decide(Phase::Scale, &Goal { instances: 0, ..goal }, &[]).done);
+fn before_its_turn_nothing_ends_and_what_is_due_stays_due() {
+    assert_eq!(
+        wait(&goal(1, 1.0, 1.0), &[old("a"), old("b")], 0),
+        Decision { done: true, ..Decision::default() }
+    );
+    assert_eq!(wait(&goal(2, 1.0, 1.0), &[old("a")], 0).launch, 1);
+    assert_eq!(wait(&Goal::default(), &[], 2).launch, 2);
 }
 
 #[test]
 fn stopping_is_done_when_nobody_is_left() {
+    assert_eq!(stop(&[old("a"), ending(old("b"))]).kill, [0]);
+    assert!(!stop(&[ending(old("b"))]).done);
+    assert!(stop(&[]).done);
+    // Killed for its health before, and not to come back now.
+    assert_eq!(stop(&[TaskView { stage: Stage::Killing, ..old("a") }]).kill, [0]);
+}
+
+#[test]
+fn scaling_up_waits_for_what_it_brings_and_for_nothing_else() {
+    let sick = TaskView { passed: false, healthy: false, ..old("sick") };
     let goal = goal(2, 1.0, 1.0);
-    assert_eq!(decide(Phase::Stop, &goal, &tasks(&[OLD, OLD_KILLING])).kill, [0]);
-    assert!(!decide(Phase::Stop, &goal, &tasks(&[OLD_KILLING])).done);
-    assert!(decide(Phase::Stop, &goal, &[]).done);
+    let mut course = Course::scale(&goal, &[sick], 0);
+    assert_eq!(course.next(&goal, &[sick]), Decision { launch: 1, kill: vec![], done: false });
+    assert!(!course.next(&goal, &[sick, new("b")]).done);
+    assert!(course.next(&goal, &[sick, good(new("b"))]).done);
+    // It was good once: later it may be as it likes.
+    let later = TaskView { healthy: false, ..good(new("b")) };
+    assert!(course.next(&goal, &[sick, later]).done);
+    // The old one gets well: that is not what is waited for.
+    assert!(!course.next(&goal, &[old("sick"), new("b")]).done);
 }
 
 #[test]
-fn the_default_strategy_starts_all_new_ones_before_an_old_one_goes() {
+fn launches_that_are_due_are_not_waited_for() {
+    let goal = goal(3, 1.0, 1.0);
+    let mut course = Course::scale(&goal, &[old("a")], 1);
+    assert_eq!(course.next(&goal, &[old("a")]).launch, 2);
+    assert!(course.next(&goal, &[old("a"), good(new("b"))]).done);
+    // A new leader finds all of them due.
+    assert!(Course::scale(&goal, &[], 3).next(&goal, &[]).done);
+}
+
+#[test]
+fn scaling_down_ends_what_is_too_many_before_it_is_done() {
+    let goal = goal(1, 1.0, 1.0);
+    let mut course = Course::scale(&goal, &[old("a"), old("b")], 0);
+    assert_eq!(course.next(&goal, &[old("a"), old("b")]).kill, [1]);
+    let ending = course.next(&goal, &[old("a"), ending(old("b"))]);
+    assert_eq!(ending, Decision { launch: 0, kill: vec![], done: false });
+    assert!(course.next(&goal, &[old("a")]).done);
+    // The one that stays may fail meanwhile; it gets its place again.
+    assert_eq!(course.next(&goal, &[]), Decision { launch: 1, kill: vec![], done: true });
+}
+
+#[test]
+fn who_is_not_up_goes_first_and_health_does_not_matter() {
+    let kills = |goal: Goal, tasks: &[TaskView<'_>]| Course::scale(&goal, tasks, 0).next(&goal, tasks).kill;
+    let sick = TaskView { passed: false, healthy: false, ..old("b") };
+    assert_eq!(kills(goal(2, 1.0, 1.0), &[old("a"), sick, old("c")]), [2], "the youngest");
+    let oldest = Goal { select: KillSelection::OldestFirst, ..goal(2, 1.0, 1.0) };
+    assert_eq!(kills(oldest, &[old("a"), sick, old("c")]), [0], "the oldest");
+    let staging = TaskView { stage: Stage::Staging, ..old("a") };
+    let starting = TaskView { stage: Stage::Starting, ..old("b") };
+    let unreachable = TaskView { stage: Stage::Unreachable, ..old("c") };
+    let all = [staging, starting, unreachable, old("d")];
+    assert_eq!(kills(goal(3, 1.0, 1.0), &all), [2]);
+    assert_eq!(kills(goal(2, 1.0, 1.0), &all), [0, 2]);
+    assert_eq!(kills(goal(1, 1.0, 1.0), &all), [0, 1, 2]);
+}
+
+#[test]
+fn launches_that_are_due_are_the_last_to_go() {
+    // `ScalingProposition.scala` puts what is scheduled behind all that runs.
+    let goal = goal(1, 1.0, 1.0);
+    let mut course = Course::scale(&goal, &[old("a")], 1);
+    assert_eq!(course.next(&goal, &[old("a")]), Decision { launch: 1, kill: vec![0], done: false });
+    assert_eq!(course.next(&goal, &[]), Decision { launch: 1, kill: vec![], done: true });
+}
+
+#[test]
+fn those_that_were_named_go_even_if_they_are_not_too_many() {
+    let named = TaskView { standing: Standing::Named, ..old("b") };
     let goal = goal(2, 1.0, 1.0);
-    let first = decide(Phase::Replace, &goal, &tasks(&[OLD, OLD]));
-    assert_eq!((first.launch, first.kill), (2, vec![]));
-    let waiting = decide(Phase::Replace, &goal, &tasks(&[OLD, OLD, NEW_STARTING, NEW_STARTING]));
-    assert_eq!((waiting.launch, waiting.kill), (0, vec![]));
-    assert_eq!(decide(Phase::Replace, &goal, &tasks(&[OLD, OLD, NEW, NEW_STARTING])).kill, [1]);
-    assert!(decide(Phase::Replace, &goal, &tasks(&[NEW, NEW])).done);
-    assert!(!decide(Phase::Replace, &goal, &tasks(&[NEW, NEW, OLD_KILLING])).done);
-}
-
-#[test]
-fn single_instance_apps_stop_before_they_start() {
-    let goal = goal(1, 0.0, 0.0);
-    let first = decide(Phase::Replace, &goal, &tasks(&[OLD]));
-    assert_eq!((first.launch, first.kill), (0, vec![0]));
-    assert_eq!(decide(Phase::Replace, &goal, &tasks(&[OLD_KILLING])).launch, 0);
-    assert_eq!(decide(Phase::Replace, &goal, &[]).launch, 1);
-}
-
-#[test]
-fn lowering_the_number_ends_new_ones_too() {
-    let decision = decide(Phase::Replace, &goal(1, 1.0, 1.0), &tasks(&[NEW, NEW]));
-    assert_eq!(decision.kill, [1]);
-    let to_zero = decide(Phase::Replace, &goal(0, 1.0, 1.0), &tasks(&[OLD, NEW]));
-    assert_eq!((to_zero.launch, to_zero.kill.len()), (0, 2));
-}
-
-#[test]
-fn unreachable_tasks_hold_their_place_until_they_are_inactive() {
-    let scale = |stages: &[Stage]| {
-        let list: Vec<_> = stages.iter().map(|stage| (true, *stage)).collect();
-        decide(Phase::Scale, &goal(2, 1.0, 1.0), &tasks(&list))
-    };
-    let waiting = scale(&[Stage::Unreachable, Stage::Healthy]);
-    assert!(waiting.launch == 0 && waiting.kill.is_empty() && !waiting.done);
-    let replaced = scale(&[Stage::Inactive, Stage::Healthy]);
-    assert!(replaced.launch == 1 && !replaced.done);
-    assert!(scale(&[Stage::Inactive, Stage::Healthy, Stage::Healthy]).done, "nobody waits for it");
-    let stopped = decide(Phase::Stop, &goal(2, 1.0, 1.0), &tasks(&[(true, Stage::Inactive)]));
-    assert_eq!(stopped.kill, [0]);
-}
-
-#[test]
-fn those_that_were_named_go_first() {
-    let mut list = tasks(&[NEW, NEW, NEW]);
-    list[1].doomed = true;
-    assert_eq!(decide(Phase::Scale, &goal(2, 1.0, 1.0), &list).kill, [1]);
-    assert_eq!(decide(Phase::Scale, &goal(1, 1.0, 1.0), &list).kill, [1, 2]);
-}
-
-/// One step of the world: what happens to a task between two looks.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    Advance(usize),
-    Fail(usize),
-}
-
-fn happen(world: &mut Vec<TaskView>, event: Event) {
-    let (Event::Advance(at) | Event::Fail(at)) = event;
-    if world.is_empty() {
-        return;
-    }
-    let at = at % world.len();
-    match (event, world[at].stage) {
-        (Event::Fail(_), _) | (Event::Advance(_), Stage::Killing) => drop(world.remove(at)),
-        (Event::Advance(_), Stage::Starting) => world[at].stage = Stage::Running,
-        (Event::Advance(_), Stage::Unreachable | Stage::Running | Stage::Healthy) => {
-            world[at].stage = Stage::Healthy;
-        }
-        (Event::Advance(_), Stage::Inactive) => {}
-    }
-}
-
-/// Decides, checks the promises, and carries it out. Returns whether all is done.
-fn look(goal: &Goal, world: &mut Vec<TaskView>, began_with: usize) -> bool {
-    let decision = decide(Phase::Replace, goal, world);
-    let (minimum, maximum) = goal.bounds();
-    let healthy = |world: &[TaskView]| world.iter().filter(|t| t.stage == Stage::Healthy).count();
-    let before = healthy(world);
-    for &victim in &decision.kill {
-        assert_ne!(world[victim].stage, Stage::Killing, "killed twice");
-        world[victim].stage = Stage::Killing;
-    }
-    assert!(healthy(world) >= before.min(minimum), "below the minimum by our own doing");
-    for _ in 0..decision.launch {
-        world.push(TaskView { current: true, stage: Stage::Starting, doomed: false });
-    }
-    assert!(world.len() <= maximum.max(began_with), "above the maximum");
-    let new = world.iter().filter(|t| t.current && t.stage != Stage::Killing).count();
-    assert!(new <= goal.instances, "too many new ones");
-    decision.done
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-    #[test]
-    fn replacement_keeps_its_bounds_and_comes_to_an_end(
-        instances in 1_usize..8,
-        minimum in 0.0_f64..=1.0,
-        over in 0.0_f64..=1.0,
-        resident: bool,
-        old in proptest::collection::vec((any::<bool>(), 0_u8..5), 0..10),
-        events in proptest::collection::vec((any::<bool>(), 0_usize..16), 0..200),
-    ) {
-        let goal = Goal { resident, ..goal(instances, minimum, over) };
-        let stages = [Stage::Starting, Stage::Running, Stage::Healthy, Stage::Killing, Stage::Unreachable];
-        let mut world: Vec<TaskView> =
-            old.iter().map(|&(current, s)| TaskView { current, stage: stages[usize::from(s)], doomed: false }).collect();
-        // A surplus of new ones is ended by the first look; let it not count against the look itself.
-        let began_with = world.len();
-        for (fails, at) in events {
-            look(&goal, &mut world, began_with);
-            happen(&mut world, if fails { Event::Fail(at) } else { Event::Advance(at) });
-        }
-        // From here on nothing fails any more: it must come to its end.
-        let mut done = false;
-        for round in 0..2_000_usize {
-            done = look(&goal, &mut world, began_with);
-            if done { break; }
-            happen(&mut world, Event::Advance(round));
-        }
-        prop_assert!(done, "stuck at {world:?}");
-        prop_assert!(world.len() == instances && world.iter().all(|t| t.current));
-    }
+    let mut course = Course::scale(&goal, &[old("a"), named], 0);
+    assert_eq!(course.next(&goal, &[old("a"), named]), Decision { launch: 0, kill: vec![1], done: false });
+    assert_eq!(course.next(&goal, &[old("a")]), Decision { launch: 1, kill: vec![], done: false });
+    assert!(course.next(&goal, &[old("a"), good(new("c"))]).done);
 }

@@ -103,7 +103,7 @@ impl Engine {
         let affected: Vec<_> = plan.puts.keys().cloned().collect();
         let version = self.new_version();
         self.cancel_all_over(&affected);
-        self.doom(&plan.kill);
+        self.name_tasks(&plan.kill);
         let groups = self.put_groups(plan.groups);
         let apps = self.put_specs(plan.puts, &version);
         self.unsaved = Unsaved::Change;
@@ -283,10 +283,11 @@ impl Engine {
         let (mut before, kept) = (BTreeMap::new(), self.context.installation.profile.versions_kept());
         for (id, put) in puts {
             before.insert(id.clone(), self.state.apps.get(&id).map(|record| record.app.clone()));
+            // Where only the number changes, launches that are due stay so.
             if put.as_ref().is_none_or(|(_, timing)| *timing != Timing::Scaling) {
                 self.delays.forget(&id);
+                self.withheld.remove(&id);
             }
-            self.withheld.remove(&id);
             match (put, self.state.apps.get_mut(&id)) {
                 (None, _) => {
                     self.state.apps.remove(&id);

@@ -134,12 +134,14 @@ impl Engine {
     }
 
     /// Notes which tasks go first.
-    pub(super) fn doom(&mut self, tasks: &BTreeSet<String>) {
+    pub(super) fn name_tasks(&mut self, tasks: &BTreeSet<String>) {
         if tasks.is_empty() {
             return;
         }
         for task in self.tasks.values_mut().flatten() {
-            task.doomed |= tasks.contains(&task.spec.id);
+            if tasks.contains(&task.spec.id) {
+                task.name();
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ impl Engine {
             definition,
             profile: context.installation.profile,
             host: context.host,
-            placed: present.filter(|task| task.view(since).current).count() as u64,
+            placed: present.filter(|task| task.is_since(since)).count() as u64,
         };
         if self.tasks.values().map(Vec::len).sum::<usize>() >= context.executor.capacity() {
             return Err(Cause::Room);
@@ -152,6 +152,7 @@ impl Engine {
             // Such checks are made while a deployment runs, and at no other time.
             let readiness = definition::readiness_check(&task.spec.app).filter(|_| deployed);
             task.readiness = readiness.as_ref().map(|_| Readiness::default());
+            task.note_health();
             let (spec, end) = (Arc::clone(&task.spec), task.checks_end());
             let checks: Vec<_> = task.health.iter().map(|(check, _)| check.clone()).collect();
             self.begin_checks(&spec, checks, readiness, end);
@@ -189,6 +190,19 @@ impl Engine {
         }
     }
 
+    /// What only the leader knew of checks is gone; who has to be asked whether it is ready is asked again.
+    pub(super) fn forget_checks(&mut self) {
+        let mut again = Vec::new();
+        for task in self.tasks.values_mut().flatten() {
+            if task.forget_checks() {
+                again.push((Arc::clone(&task.spec), task.checks_end()));
+            }
+        }
+        for (spec, end) in again {
+            self.begin_checks(&spec, Vec::new(), definition::readiness_check(&spec.app), end);
+        }
+    }
+
     fn asked(&mut self, app: &AppId, position: usize, answer: Option<ReadinessAnswer>) {
         let Some(task) = self.task(app, position) else { return };
         let check = definition::readiness_check(&task.spec.app);
@@ -206,6 +220,7 @@ impl Engine {
         let failed = result.is_err();
         let Some((definition, health)) = task.health.get_mut(check) else { return };
         let reason = health.record(definition, result, running_for, wall);
+        task.note_health();
         let after = (task.is_healthy(), task.is_unhealthy());
         if let Some(reason) = &reason {
             tracing::info!(task = task.spec.id, reason, "a task is unhealthy and is replaced");
@@ -242,7 +257,7 @@ impl Engine {
         let timestamp = super::view::time(self.context.clock.wall());
         tracing::info!(task = task.spec.id, state, message, "a task ended");
         let Some(record) = self.state.apps.get_mut(app) else { return };
-        let current = task.view(record.last_config_change()).current;
+        let current = task.is_since(record.last_config_change());
         if state != "TASK_FINISHED" {
             record.last_failure = Some(failure(task, state, &message, &timestamp));
         }

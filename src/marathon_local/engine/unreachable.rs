@@ -41,16 +41,32 @@ impl Engine {
                 task.state = TaskState::Running;
                 task.unreachable_since = None;
                 // Its place is taken.
-                task.doomed = task.inactive;
-                task.inactive = false;
+                if std::mem::take(&mut task.inactive) {
+                    task.name();
+                }
             }
             _ => return,
         }
+        task.note_health();
+        let at_once = !reachable && strategy(task).is_some_and(|s| s.expunge_after.is_zero());
         let state = task.state.name();
         let message = if reachable { "" } else { "the agent cannot be reached" };
         if let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) {
             self.announce_task(task, state, message);
         }
+        // Who is given up with the first word of it is not listed any more (`InstanceUpdater.scala`).
+        if at_once && let Some(tasks) = self.tasks.get_mut(app) {
+            let task = tasks.remove(position);
+            self.tasks.retain(|_, tasks| !tasks.is_empty());
+            self.give_up(&task);
+        }
+    }
+
+    /// Notes who is given up, so that its end can be told.
+    fn give_up(&mut self, task: &Task) {
+        tracing::info!(task = task.spec.id, "an unreachable task is given up");
+        let (instance, app) = (task.instance().to_owned(), task.spec.app_id.clone());
+        self.given_up.insert(task.spec.id.clone(), (instance, app));
     }
 
     /// The boot time at which something is due for an unreachable task.
@@ -61,26 +77,21 @@ impl Engine {
     /// Starts others in the place of unreachable tasks and gives up those that are gone for too long.
     pub(super) fn give_up_unreachable(&mut self) {
         let now = self.context.clock.boot();
+        let is_due = |task: &Task| due(task).is_some_and(|at| at <= now);
+        let mut gone = Vec::new();
         for (app, tasks) in &mut self.tasks {
-            let due: Vec<_> = tasks.iter().map(|task| due(task).is_some_and(|at| at <= now)).collect();
-            if !due.contains(&true) {
+            if !tasks.iter().any(is_due) {
                 continue;
             }
             self.touched.insert(app.clone());
-            let mut due = due.into_iter();
-            tasks.retain_mut(|task| {
-                if !due.next().unwrap_or(false) {
-                    return true;
-                }
-                if !task.inactive {
-                    task.inactive = true;
-                    return true;
-                }
-                tracing::info!(task = task.spec.id, "an unreachable task is given up");
-                self.given_up.insert(task.spec.id.clone(), (task.instance().to_owned(), app.clone()));
-                // Dropping it kills it: should it come back, nobody wants it.
-                false
-            });
+            gone.extend(tasks.extract_if(.., |task| is_due(task) && task.inactive));
+            for task in tasks.iter_mut().filter(|task| is_due(task)) {
+                task.inactive = true;
+            }
+        }
+        // Dropping them kills them: should they come back, nobody wants them.
+        for task in gone {
+            self.give_up(&task);
         }
         self.tasks.retain(|_, tasks| !tasks.is_empty());
     }

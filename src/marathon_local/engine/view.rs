@@ -147,7 +147,7 @@ impl Engine {
         let deployed = self.state.deployments.iter().any(|d| d.current_action(app).is_some());
         let changed = self.state.apps.get(app).map(AppRecord::last_config_change).unwrap_or_default();
         let tasks = self.tasks.get(app).into_iter().flatten();
-        let current = tasks.filter(|task| deployed && task.view(changed).current);
+        let current = tasks.filter(|task| deployed && task.is_since(changed));
         current.filter_map(readiness_json).collect()
     }
 

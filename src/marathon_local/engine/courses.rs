@@ -1,0 +1,91 @@
+//! What is done about an app, and how far the actions of deployments came.
+
+use super::Engine;
+use crate::marathon_local::decide::{self, Course, Decision, Goal};
+use crate::marathon_local::state::{ActionKind, Deployment, StepAction};
+use crate::model::AppId;
+
+/// An action of a deployment as this leader carries it out.
+#[derive(Debug)]
+pub(super) struct InCourse {
+    /// The deployment and its step.
+    step: Option<(String, usize)>,
+    course: Course,
+    /// Whether nothing was left to do at some look: what happens to its tasks later is not the deployment's.
+    done: bool,
+}
+
+impl Engine {
+    /// Decides what is to be done about an app now, and does it.
+    pub(super) fn look(&mut self, app: &AppId) {
+        let (profile, record) = (self.context.installation.profile, self.state.apps.get(app));
+        // Until a deployment comes to an app, it is as it was before: nothing where it is new.
+        let waiting = self.before_its_turn(app);
+        let definition = match waiting {
+            Some(deployment) => deployment.originals.get(app).and_then(Option::as_ref),
+            None => record.map(|r| &r.app),
+        };
+        let is_waiting = waiting.is_some();
+        let goal = definition.map(|app| Goal::of(app, profile)).unwrap_or_default();
+        let begun = self.state.deployments.iter().find_map(|d| Some((d, d.current_action(app)?)));
+        let action = begun.map(|(_, action)| action).filter(|_| record.is_some());
+        let version = match (record, action) {
+            (None, _) => "",
+            (Some(record), Some(ActionKind::ScaleApplication)) => record.app.version(),
+            (Some(record), _) => record.last_config_change(),
+        };
+        let tasks = self.tasks.get(app).into_iter().flatten();
+        let tasks: Vec<_> = tasks.map(|task| task.view(version)).collect();
+        let scheduled = self.withheld.get(app).map_or(0, |withheld| withheld.count);
+        let course = || match action {
+            Some(ActionKind::RestartApplication) => Some(Course::replace(&goal, &tasks)),
+            Some(ActionKind::ScaleApplication) => Some(Course::scale(&goal, &tasks, scheduled)),
+            Some(ActionKind::StopApplication) => Some(Course::Stop),
+            Some(ActionKind::StartApplication) => None,
+            None => record.is_none().then_some(Course::Stop),
+        };
+        let step = begun.map(|(deployment, _)| (deployment.id.clone(), deployment.current));
+        let kept = self.courses.remove(app).filter(|kept| kept.step == step);
+        let was_done = kept.as_ref().is_some_and(|kept| kept.done);
+        let mut course = kept.map(|kept| kept.course).or_else(course);
+        let decision = match &mut course {
+            Some(course) => course.next(&goal, &tasks),
+            None if is_waiting => decide::wait(&goal, &tasks, scheduled),
+            None => decide::steady(&goal, &tasks),
+        };
+        if let (Some(course), true) = (course, step.is_some()) {
+            let done = was_done || decision.done;
+            self.courses.insert(app.clone(), InCourse { step, course, done });
+        }
+        self.carry_out(app, &decision);
+    }
+
+    /// The deployment that will come to an app later.
+    pub(super) fn before_its_turn(&self, app: &AppId) -> Option<&Deployment> {
+        self.state.deployments.iter().find(|d| d.is_waiting(app))
+    }
+
+    fn carry_out(&mut self, app: &AppId, decision: &Decision) {
+        let tasks = self.tasks.entry(app.clone()).or_default();
+        for position in &decision.kill {
+            if let Some(task) = tasks.get_mut(*position) {
+                tracing::debug!(task = task.spec.id, "killing a task");
+                task.sentence();
+            }
+        }
+        if tasks.is_empty() {
+            self.tasks.remove(app);
+        }
+        self.launch(app, decision.launch);
+    }
+
+    /// Whether an action of the current step of a deployment is done.
+    pub(super) fn is_done(&self, deployment: &Deployment, action: &StepAction) -> bool {
+        let is_of = |course: &InCourse| {
+            course.step.as_ref().is_some_and(|(id, step)| *id == deployment.id && *step == deployment.current)
+        };
+        let reached = || self.courses.get(&action.app).is_some_and(|course| is_of(course) && course.done);
+        let done = action.action == ActionKind::StartApplication || reached();
+        !self.context.faults.is_stuck(&action.app) && done
+    }
+}

@@ -1,0 +1,171 @@
+//! What a deployment waits for and what it ends, where that is not what one would think. Each of these is so in Marathon;
+//! the sources are named in `src/marathon_local/decide/`.
+
+use dcos_registry::marathon_local::Profile;
+use serde_json::{Value, json};
+
+use crate::virtual_time::Virtual;
+
+/// Checks of that protocol, with that many failures until a task is killed.
+fn checked(protocol: &str, grace: u64, most: u64) -> Value {
+    json!([{"protocol": protocol, "gracePeriodSeconds": grace, "intervalSeconds": 10, "delaySeconds": 0,
+        "maxConsecutiveFailures": most}])
+}
+
+async fn created(world: &Virtual, app: Value) {
+    world.expect(201, "POST", "/v2/apps", app).await;
+    world.pass(30).await;
+}
+
+async fn changed(world: &Virtual, change: Value) {
+    world.expect(200, "PUT", "/v2/apps/a?force=true", change).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn scaling_waits_for_no_task_that_it_does_not_bring() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverHealthy"})).await;
+    let checks = checked("MESOS_TCP", 86_400, 3);
+    created(&world, json!({"id": "/a", "cmd": "run", "healthChecks": checks})).await;
+    assert_eq!(world.deployments().await, 1, "the first task is not healthy");
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "runs"})).await;
+    changed(&world, json!({"instances": 2})).await;
+    world.pass(30).await;
+    assert_eq!(world.deployments().await, 0);
+    let app = world.app("/a").await;
+    assert_eq!((&app["tasksRunning"], &app["tasksHealthy"]), (&json!(2), &json!(1)));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_leader_waits_for_no_task_that_is_due() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "noOffers"})).await;
+    created(&world, json!({"id": "/a", "cmd": "run", "instances": 2})).await;
+    assert_eq!(world.deployments().await, 1);
+    world.another_leader().await;
+    assert_eq!(world.deployments().await, 0, "it is done, and nothing runs");
+    let queue = world.expect(200, "GET", "/v2/queue", Value::Null).await;
+    assert_eq!((&queue["queue"][0]["count"], world.tasks("/a").await.len()), (&json!(2), 0));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_leader_asks_anew_whether_new_tasks_are_ready() {
+    let world = Virtual::start().await;
+    let asked = json!([{"portName": "web", "intervalSeconds": 5, "timeoutSeconds": 1}]);
+    let app = json!({"id": "/a", "cmd": "run", "instances": 2, "portDefinitions": [{"port": 0, "name": "web"}],
+        "readinessChecks": asked});
+    created(&world, app).await;
+    let before = world.tasks("/a").await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverReady", "times": 1})).await;
+    changed(&world, json!({"env": {"A": "b"}})).await;
+    world.pass(60).await;
+    let between = world.tasks("/a").await;
+    let kept = |tasks: &[String]| before.iter().filter(|task| tasks.contains(task)).count();
+    assert_eq!((kept(&between), between.len()), (1, 3), "one of two is ready");
+    world.another_leader().await;
+    world.pass(60).await;
+    // More are there than are wanted, and with that Marathon lets the last old one go whatever the new ones are.
+    let after = world.tasks("/a").await;
+    assert_eq!((world.deployments().await, kept(&after), after.len()), (1, 0, 2));
+    let shown = world.expect(200, "GET", "/v2/apps?embed=apps.readiness", Value::Null).await;
+    let results = shown["apps"][0]["readinessCheckResults"].as_array().unwrap();
+    let unready = results.iter().find(|result| result["ready"] == false).unwrap()["taskId"].as_str().unwrap();
+    world.expect(200, "DELETE", &format!("/v2/apps/a/tasks/{unready}"), Value::Null).await;
+    world.pass(30).await;
+    assert_eq!(world.deployments().await, 0, "the one that was ready is so again");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn scaling_down_ends_what_runs_before_what_is_due() {
+    let world = Virtual::start().await;
+    created(&world, json!({"id": "/a", "cmd": "run"})).await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "noOffers"})).await;
+    changed(&world, json!({"instances": 2})).await;
+    world.pass(30).await;
+    assert_eq!(world.tasks("/a").await.len(), 1);
+    changed(&world, json!({"instances": 1})).await;
+    world.pass(30).await;
+    assert_eq!((world.deployments().await, world.tasks("/a").await.len()), (0, 0));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_knows_only_the_health_that_mesos_tells() {
+    for (profile, protocol, moves) in [
+        (Profile::V1_11, "HTTP", false),
+        (Profile::V1_11, "MESOS_HTTP", true),
+        (Profile::V1_8, "HTTP", true),
+        (Profile::V1_7, "HTTP", true),
+    ] {
+        let world = Virtual::start_as(profile, "*").await;
+        let strategy = json!({"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0});
+        let checks = checked(protocol, 300, 3);
+        created(
+            &world,
+            json!({"id": "/a", "cmd": "run", "instances": 2, "healthChecks": checks, "upgradeStrategy": strategy}),
+        )
+        .await;
+        let before = world.tasks("/a").await;
+        changed(&world, json!({"env": {"A": "b"}})).await;
+        world.pass(3_600).await;
+        let after = world.tasks("/a").await;
+        let kept = before.iter().filter(|task| after.contains(task)).count();
+        let seen = (world.deployments().await, kept);
+        assert_eq!(seen, if moves { (0, 0) } else { (1, 2) }, "{profile} {protocol}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_tasks_that_are_not_healthy_stay_until_new_ones_are() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverHealthy"})).await;
+    let checks = checked("MESOS_TCP", 86_400, 3);
+    created(&world, json!({"id": "/a", "cmd": "run", "instances": 2, "healthChecks": checks})).await;
+    let before = world.tasks("/a").await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "runs", "startup": 60})).await;
+    changed(&world, json!({"env": {"A": "b"}})).await;
+    world.pass(30).await;
+    let between = world.tasks("/a").await;
+    assert!(before.iter().all(|task| between.contains(task)), "{before:?} {between:?}");
+    world.pass(60).await;
+    let after = world.tasks("/a").await;
+    assert_eq!((world.deployments().await, after.len()), (0, 2));
+    assert!(!before.iter().any(|task| after.contains(task)));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn marathon_takes_one_failure_more_than_mesos_to_kill() {
+    for (protocol, killed_at) in [("HTTP", 30), ("MESOS_HTTP", 20)] {
+        let world = Virtual::start().await;
+        world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverHealthy"})).await;
+        let app = json!({"id": "/a", "cmd": "run", "healthChecks": checked(protocol, 0, 3)});
+        world.expect(201, "POST", "/v2/apps", app).await;
+        world.pass(1).await;
+        let first = world.tasks("/a").await;
+        world.pass(killed_at - 5).await;
+        assert_eq!(world.tasks("/a").await, first, "{protocol}");
+        world.pass(10).await;
+        assert_ne!(world.tasks("/a").await, first, "{protocol}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_killed_has_its_place_until_it_has_ended() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "runs", "stopping": 20})).await;
+    created(&world, json!({"id": "/a", "cmd": "run", "taskKillGracePeriodSeconds": 60})).await;
+    let first = world.tasks("/a").await;
+    world.expect(200, "DELETE", "/v2/apps/a/tasks", Value::Null).await;
+    world.pass(10).await;
+    assert_eq!(world.tasks("/a").await, first);
+    world.pass(20).await;
+    let second = world.tasks("/a").await;
+    assert!(second.len() == 1 && second != first);
+    world.stop().await;
+}

@@ -1,0 +1,91 @@
+//! A local Marathon with simulated tasks in virtual time, asked without a connection.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use dcos_registry::clock::{Clock, Entropy};
+use dcos_registry::marathon_local::{Cut, LocalConfig, MarathonLocal, Profile, Tasks};
+use dcos_registry::workers::Workers;
+use serde_json::{Value, json};
+
+/// A local Marathon whose time is the runtime's paused one.
+pub struct Virtual {
+    pub marathon: MarathonLocal,
+    pub clock: Clock,
+    workers: Workers,
+}
+
+impl Virtual {
+    pub async fn start() -> Self {
+        Self::start_as(Profile::default(), "*").await
+    }
+
+    pub async fn start_as(profile: Profile, role: &str) -> Self {
+        let (clock, workers) = (Clock::simulated(1.0, Duration::from_secs(1_000)), Workers::new());
+        let config = LocalConfig {
+            dir: "never-made".into(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            profile,
+            role: role.to_owned(),
+            default_network: None,
+            new_groups_enforce: false,
+            tasks: Tasks::Simulated,
+            faults: Some(7),
+            clock: clock.clone(),
+            entropy: Entropy::seeded(7),
+            workers: workers.clone(),
+        };
+        Self { marathon: MarathonLocal::start(config).await.unwrap(), clock, workers }
+    }
+
+    pub async fn try_to_send(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value), Cut> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
+        let response = self.marathon.answer(request).await?;
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    pub async fn expect(&self, status: u16, method: &str, path: &str, body: Value) -> Value {
+        let (got, body) = self.try_to_send(method, path, &body).await.unwrap();
+        assert_eq!(got, status, "{method} {path}: {body}");
+        body
+    }
+
+    pub async fn app(&self, id: &str) -> Value {
+        self.expect(200, "GET", &format!("/v2/apps{id}"), Value::Null).await["app"].clone()
+    }
+
+    pub async fn pass(&self, seconds: u64) {
+        self.clock.sleep(Duration::from_secs(seconds)).await;
+    }
+
+    pub async fn stop(self) {
+        assert!(self.marathon.shutdown(Duration::from_secs(20)).await);
+        assert!(self.workers.drain(&self.clock, Duration::from_secs(20)).await.is_empty());
+    }
+
+    /// How many deployments there are.
+    pub async fn deployments(&self) -> usize {
+        let deployments = self.expect(200, "GET", "/v2/deployments", Value::Null).await;
+        deployments.as_array().unwrap().len()
+    }
+
+    /// The ids of an app's tasks.
+    pub async fn tasks(&self, id: &str) -> Vec<String> {
+        let app = self.app(id).await;
+        let tasks = app["tasks"].as_array().unwrap().iter();
+        tasks.map(|task| task["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Another one leads; whoever asks just then gets no answer.
+    pub async fn another_leader(&self) {
+        let fault = json!({"kind": "leaderChange", "milliseconds": 100, "times": 1, "methods": ["GET"]});
+        self.expect(201, "POST", "/local/faults", fault).await;
+        assert!(self.try_to_send("GET", "/v2/apps", &Value::Null).await.is_err());
+        self.pass(1).await;
+    }
+}
