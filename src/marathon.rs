@@ -13,6 +13,7 @@ pub mod labels;
 pub mod normalize;
 pub mod profile;
 pub mod rewrite;
+pub mod room;
 pub mod sdk;
 
 pub use crate::model::marathon as model;

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::model::{Deployment, QueueItem, ReadinessResult, TaskFailure};
+use super::room;
 use crate::model::App;
 use tasks::{Tasks, config_change, has_checks};
 
@@ -77,6 +78,8 @@ pub enum Cause {
     WaitsForVolume,
     /// Launches are held back after failures.
     Backoff,
+    /// Marathon never begins to replace its tasks.
+    NoRoom,
     /// A readiness check says no.
     NotReady,
     /// Tasks end.
@@ -111,6 +114,7 @@ impl Cause {
             Self::NoOffers => "NoOffers",
             Self::WaitsForVolume => "WaitsForVolume",
             Self::Backoff => "Backoff",
+            Self::NoRoom => "NoRoom",
             Self::NotReady => "NotReady",
             Self::Failing => "Failing",
             Self::Unhealthy => "Unhealthy",
@@ -263,9 +267,20 @@ fn obstacles(app: &App, tasks: &Tasks, evidence: &Evidence<'_>) -> Vec<Obstacle>
         found.extend(item.and_then(|item| offers::obstacle(app, item)));
         found.extend(parked(tasks).filter(|_| item.is_none()));
     }
+    found.extend(no_room(app, tasks, evidence));
     found.extend(not_ready(app, evidence));
     found.extend(failure(app, evidence));
     found
+}
+
+/// A replacement that has brought nothing and never will. That the old tasks were checked as the present app is can only
+/// be supposed, so that this is not told of an app of which a new task was seen.
+fn no_room(app: &App, tasks: &Tasks, evidence: &Evidence<'_>) -> Option<Obstacle> {
+    let mut actions = evidence.deployments.iter().flat_map(|deployment| &deployment.current_actions);
+    let replaced = actions.any(|a| a.app.as_deref() == app.id() && a.action == "RestartApplication");
+    let nothing_moves = tasks.old >= app.instances() && tasks.running + tasks.starting + tasks.stopping == 0;
+    let stuck = replaced && nothing_moves && room::is_missing(app, app);
+    stuck.then(|| Obstacle::grave(Cause::NoRoom, room::ADVICE.to_owned()))
 }
 
 fn unhealthy(app: &App, tasks: &Tasks) -> Option<Obstacle> {

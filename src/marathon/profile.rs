@@ -64,6 +64,12 @@ impl Profile {
         self.service_ports.0..=self.service_ports.1
     }
 
+    /// Whether replacements of this line heed the health of the tasks that they find; see [`super::room`].
+    #[must_use]
+    pub fn heeds_health(self) -> bool {
+        self.minor >= 10
+    }
+
     /// The fields that this line does not know, each with the line that brought it.
     pub fn lacks(self) -> impl Iterator<Item = (&'static str, Self)> {
         let later = LATER.into_iter().filter(move |(_, minor)| *minor > self.minor);

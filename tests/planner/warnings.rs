@@ -7,6 +7,7 @@ use dcos_registry::controller::stage::{Accepted, accept};
 use dcos_registry::model::{Plan, SnapshotFile, SnapshotPath, UnitKind, UnitPlan, UnitState};
 use serde_json::{Value, json};
 
+use crate::removals;
 use crate::world::{World, snapshot};
 
 /// A package whose template has these fields besides, and a Service of it.
@@ -93,4 +94,30 @@ fn strangers_do_not_fill_plans_with_warnings() {
     for warning in &told {
         assert!(warning.chars().count() < 300 && !warning.contains(char::is_control), "{warning:?}");
     }
+}
+
+#[test]
+fn a_change_that_marathon_would_never_begin_is_told_beforehand() {
+    let manifest = |command: &str, over: f64| {
+        let app = json!({"cmd": command, "healthChecks": [{"protocol": "HTTP"}], "portDefinitions": [{"port": 0}],
+            "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": over}});
+        removals::manifest(&[("a", "/t/a", json!({"app": app}))])
+    };
+    let told_by = |version: &str, over: f64| {
+        let mut world = World::new();
+        world.observation.marathon_version = Some(version.to_owned());
+        world.converge(&manifest("one", over));
+        assert_eq!(world.plan(&manifest("one", over)).units[0].warnings, [], "nothing is to be replaced");
+        let plan = world.plan(&manifest("two", over));
+        assert_eq!(plan.actions.len(), 1, "it is told and done");
+        plan.units[0].warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let told = told_by("1.11.24", 0.0);
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].starts_with("/upgradeStrategy/maximumOverCapacity: Marathon 1.10 and later never"),
+        "{told:?}"
+    );
+    assert_eq!(told_by("1.8.222", 0.0), [""; 0]);
+    assert_eq!(told_by("1.11.24", 1.0), [""; 0]);
 }

@@ -8,11 +8,12 @@ use crate::controller::guard;
 use crate::manifest::{DriftPolicy, ForeignDeployments};
 use crate::marathon::diff::{Difference, condense, diff_for, diff_remembered, to_send};
 use crate::marathon::health::{Evidence, Health, HealthReport, judge};
-use crate::marathon::normalize::{Canonical, FieldError};
+use crate::marathon::normalize::{Canonical, FieldError, normalize_observed};
+use crate::marathon::room;
 use crate::marathon::sdk::SdkService;
 use crate::model::{
     App, AppId, BlockedReason, BookEntry, Cause, Change, Digest, Drift, Effect, Intent, IntentVerb,
-    Operation, Owned, UnitId, UnitKind, UnitState, WaitingReason,
+    Operation, Owned, UnitId, UnitKind, UnitState, WaitingReason, Warning,
 };
 
 /// A unit together with the app that it wants.
@@ -283,6 +284,7 @@ impl Planner<'_> {
             return self.recreate(wish, seen, difference);
         }
         refuse_harm(&difference, !changed && owned.unchanged_puts >= 2)?;
+        self.warn_of_no_room(wish, &difference, seen);
         let cancels = to_cancel(seen, self.inventory, wish.unit.foreign_deployments)?;
         self.wait_for_dependencies(wish.unit)?;
         let operation = Operation::UpdateApp {
@@ -297,6 +299,16 @@ impl Planner<'_> {
         };
         let cause = if changed { Cause::Changed } else { Cause::Drifted };
         Ok(Verdict::Act { operation, cause, changes: difference.changes })
+    }
+
+    /// Tells beforehand that Marathon would never begin with what is to be sent.
+    fn warn_of_no_room(&mut self, wish: &Wish<'_>, difference: &Difference, seen: &App) {
+        let replaces = difference.effect == Effect::Restart && self.profile.heeds_health();
+        if replaces && room::is_missing(&normalize_observed(seen), &wish.wanted) {
+            let path = "/upgradeStrategy/maximumOverCapacity".to_owned();
+            let warning = Warning { path, message: room::ADVICE.to_owned() };
+            self.warnings.entry(wish.id.clone()).or_default().push(warning);
+        }
     }
 
     /// Drift that the unit only wants to hear of (`warn`), or not even that (`off`).

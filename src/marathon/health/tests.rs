@@ -231,6 +231,35 @@ fn a_queue_tells_what_is_waited_for() {
 }
 
 #[test]
+fn a_replacement_that_never_begins_is_told_as_such() {
+    let old = || task(OLD, "TASK_RUNNING", Some(true));
+    let strategy = |over: f64| json!({"minimumHealthCapacity": 0.5, "maximumOverCapacity": over});
+    let told = |tasks: Value, over: f64, action: &str| {
+        let action = json!({"action": action, "app": "/a", "readinessCheckResults": []});
+        let deployment = json!([{"id": "d", "affectedApps": ["/a"], "currentStep": 1, "totalSteps": 1,
+            "currentActions": [action]}]);
+        let deployments: Vec<Deployment> = serde_json::from_value(deployment).unwrap();
+        let app =
+            app(&json!({"tasks": tasks, "deployments": [{"id": "d"}], "upgradeStrategy": strategy(over)}));
+        let report = judge(Some(&app), &Evidence { deployments: &deployments, ..Evidence::default() });
+        assert_eq!(report.health, Health::Progressing);
+        (report.cause, report.reason)
+    };
+    let (cause, reason) = told(json!([old(), old()]), 0.0, "RestartApplication");
+    assert_eq!(cause, Cause::NoRoom);
+    assert!(reason.ends_with("set upgradeStrategy.maximumOverCapacity so that one more fits"), "{reason}");
+    let new = task(NOW, "TASK_STAGING", None);
+    for (tasks, over, action) in [
+        (json!([old(), old(), new]), 0.0, "RestartApplication"),
+        (json!([old()]), 0.0, "RestartApplication"),
+        (json!([old(), old()]), 0.5, "RestartApplication"),
+        (json!([old(), old()]), 0.0, "ScaleApplication"),
+    ] {
+        assert_eq!(told(tasks, over, action).0, Cause::Deploying, "{over} {action}");
+    }
+}
+
+#[test]
 fn deployments_tell_what_they_do_and_wait_for() {
     let deployment = |app: &str, results: Value| {
         json!([{"id": "d", "affectedApps": ["/a"], "currentStep": 2, "totalSteps": 3,
