@@ -347,13 +347,14 @@ impl Controller {
         let (accepted, problems) = (stage.accepted(), stage.problems());
         drop(stage);
         let desired = accepted.as_ref().map(|accepted| &accepted.desired);
-        let mut observation = observe::observe(&self.marathon, &self.storage, desired).await;
+        let wall = self.clock.wall();
+        let mut observation = observe::observe(&self.marathon, &self.storage, desired, wall).await;
         let followups = match desired {
             Some(desired) => {
                 let (control, earlier) = (self.storage.control.state(), self.followups.borrow().clone());
                 let (inventory, boot) = (&control.inventory, self.clock.boot());
                 let known = self.known(inventory, boot);
-                let now = Now { wall: self.clock.wall(), boot, known: &known };
+                let now = Now { wall, boot, known: &known };
                 observe::follow_up(&self.marathon, desired, inventory, &earlier, now, &mut observation).await
             }
             None => Followups::new(),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tracing::{debug, warn};
 
@@ -15,9 +16,14 @@ use crate::model::{App, AppId, Completeness, Inventory, Observation, ObservedPac
 use crate::storage::Storage;
 use crate::telemetry::chain;
 
-/// Looks at everything.
-pub async fn observe(marathon: &Client, storage: &Storage, desired: Option<&Desired>) -> Observation {
-    let mut observation = Observation::default();
+/// Looks at everything. `now` is our wall clock before the look: no task is taken for older than it is.
+pub async fn observe(
+    marathon: &Client,
+    storage: &Storage,
+    desired: Option<&Desired>,
+    now: Timestamp,
+) -> Observation {
+    let mut observation = Observation { looked_at: Some(now), ..Observation::default() };
     read_marathon(marathon, storage, &mut observation).await;
     read_registry(storage, desired, &mut observation).await;
     observation

@@ -153,6 +153,9 @@ pub fn follow(
     };
     let reason = match verdict {
         Verdict::Stuck => format!("not done within {} s: {reason}", change.deadline.as_secs()),
+        Verdict::UnderWay { seems: Some(_) } if !too_early => {
+            format!("{reason}; that is to be seen once more")
+        }
         _ => reason,
     };
     Followup { verdict, reason }

@@ -233,7 +233,7 @@ fn settled(app: &App, tasks: &Tasks, wanted: u64) -> (Health, Cause) {
 }
 
 /// Why it is too early to say that an app that is healthy runs well; none where it is not.
-pub(super) fn too_early(app: &App, now: Timestamp) -> Option<String> {
+pub(crate) fn too_early(app: &App, now: Timestamp) -> Option<String> {
     steady::too_early(app, has_checks(app), now)
 }
 

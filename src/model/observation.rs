@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::marathon::{Deployment, QueueItem};
@@ -23,6 +24,8 @@ pub struct ObservedPackage {
 /// The world as read just now.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Observation {
+    /// When the look began, by our wall clock. None where nobody looked; then nothing is too young to be trusted.
+    pub looked_at: Option<Timestamp>,
     /// Whether all apps of the cluster were listed.
     pub marathon: Completeness,
     /// The apps, with counts, tasks and deployments embedded where the server gives them.

@@ -131,7 +131,7 @@ impl Life<'_> {
         self.known.lock().unwrap().clone_from(&known);
         let now = Now { wall: clock.wall(), boot: clock.boot(), known: &known };
         let looked = Box::pin(async {
-            let mut observation = observe(marathon, storage, Some(desired)).await;
+            let mut observation = observe(marathon, storage, Some(desired), now.wall).await;
             // No write is forced, so that one look decides.
             let earlier = Followups::new();
             let followups = follow_up(marathon, desired, inventory, &earlier, now, &mut observation).await;

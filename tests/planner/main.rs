@@ -11,5 +11,6 @@ mod recreate;
 mod removals;
 mod resumed;
 mod sdk;
+mod steady;
 mod warnings;
 mod world;

@@ -7,7 +7,7 @@ use crate::controller::desired::{DesiredUnit, Goal, PackageVersionOf, WantedApp,
 use crate::controller::guard;
 use crate::manifest::{DriftPolicy, ForeignDeployments};
 use crate::marathon::diff::{Difference, condense, diff_for, diff_remembered, to_send};
-use crate::marathon::health::{Evidence, Health, HealthReport, judge};
+use crate::marathon::health::{Evidence, Health, HealthReport, judge, too_early};
 use crate::marathon::normalize::{Canonical, FieldError, normalize_observed};
 use crate::marathon::room;
 use crate::marathon::sdk::SdkService;
@@ -341,6 +341,25 @@ impl Planner<'_> {
                     if running { WaitingReason::DeploymentRunning } else { WaitingReason::NotHealthy };
                 Verdict::Held(Held::Waiting(reason, message))
             }
+        }
+    }
+
+    /// The verdict on an app that Marathon calls healthy. So it calls one whose task ends a second after it began, too, when
+    /// a look falls into that second. Ready is what has run for a while, and whose change has ended; of a service its
+    /// scheduler has the first word.
+    fn healthy(&self, seen: &App, message: String) -> Verdict {
+        let id = seen.id().and_then(|id| AppId::absolute(id).ok());
+        let under_way = |id: &AppId| {
+            let change = self.followups.get(id).filter(|change| change.verdict.is_under_way());
+            change.map(|change| change.reason.clone())
+        };
+        let early = || {
+            let why = too_early(seen, self.observed.looked_at?)?;
+            Some(format!("{message}, but {why}"))
+        };
+        match id.and_then(|id| self.has_to_deploy(&id).or_else(|| under_way(&id))).or_else(early) {
+            Some(why) => Verdict::Held(Held::Waiting(WaitingReason::NotHealthy, why)),
+            None => Verdict::Settled(UnitState::Ready { message }),
         }
     }
 

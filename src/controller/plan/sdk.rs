@@ -10,9 +10,7 @@ use super::apps::not_observed;
 use super::{Held, Planner, Verdict, to_cancel};
 use crate::manifest::ForeignDeployments;
 use crate::marathon::sdk::{Removal, SdkService};
-use crate::model::{
-    App, AppId, BlockedReason, Cause, IntentVerb, Operation, SchedulerPlan, UnitState, WaitingReason,
-};
+use crate::model::{App, AppId, BlockedReason, Cause, IntentVerb, Operation, SchedulerPlan, WaitingReason};
 
 impl Planner<'_> {
     /// The next step of the removal of a service, which nothing forbids.
@@ -92,23 +90,13 @@ impl Planner<'_> {
         Some(Err(Held::Blocked(BlockedReason::Uninstalling, message)))
     }
 
-    /// The verdict on an app that Marathon calls healthy. Where it is a scheduler its plan has the last word; where that
-    /// cannot be read, only what is not under way is ready.
-    pub(super) fn healthy(&self, seen: &App, message: String) -> Verdict {
-        let id = seen.id().and_then(|id| AppId::absolute(id).ok());
-        let why = id.and_then(|id| match self.observed.scheduler_plans.get(&id)? {
-            SchedulerPlan::Complete => None,
+    /// What a scheduler that runs has left to do; none where it says that its plan is done, or where it cannot be asked.
+    pub(super) fn has_to_deploy(&self, id: &AppId) -> Option<String> {
+        match self.observed.scheduler_plans.get(id)? {
             SchedulerPlan::InProgress(progress) | SchedulerPlan::Failed(progress) => {
                 Some(format!("its scheduler runs, and {progress}"))
             }
-            SchedulerPlan::NotThere | SchedulerPlan::Unreadable(_) => {
-                let change = self.followups.get(&id).filter(|change| change.verdict.is_under_way());
-                change.map(|change| change.reason.clone())
-            }
-        });
-        match why {
-            Some(why) => Verdict::Held(Held::Waiting(WaitingReason::NotHealthy, why)),
-            None => Verdict::Settled(UnitState::Ready { message }),
+            SchedulerPlan::Complete | SchedulerPlan::NotThere | SchedulerPlan::Unreadable(_) => None,
         }
     }
 }

@@ -114,14 +114,15 @@ impl Rig {
 
     async fn look(&self, accepted: &Accepted) -> (Plan, Followups) {
         let (marathon, desired, inventory) = (&self.executor.marathon, &accepted.desired, &self.inventory());
-        let mut observation = observe(marathon, &self.executor.storage, Some(desired)).await;
+        let wall = self.clock.wall();
+        let mut observation = observe(marathon, &self.executor.storage, Some(desired), wall).await;
         let (earlier, boot) = (&self.followups, self.clock.boot());
         let known = {
             let mut known = self.known.lock().unwrap();
             known.note(inventory, boot);
             known.clone()
         };
-        let now = Now { wall: self.clock.wall(), boot, known: &known };
+        let now = Now { wall, boot, known: &known };
         let followups = follow_up(marathon, desired, inventory, earlier, now, &mut observation).await;
         (plan(desired, &observation, inventory, &followups, &self.settings), followups)
     }
