@@ -33,13 +33,13 @@ pub use content::{
 };
 pub use coordinate::Coordinate;
 pub use digest::{Digest, DigestHasher};
-pub use inventory::{Failed, Good, Intent, IntentVerb, Inventory, Owned, Rollout};
+pub use inventory::{Failed, Good, Intent, IntentVerb, Inventory, Owned, Replaced, Rollout};
 pub use name::{InvalidName, PackageName, PackageVersion, SourceName, UnitName};
 pub use observation::{Observation, ObservedPackage};
 pub use outcome::{ErrorClass, Outcome, OutcomeResult};
 pub use plan::{
-    Action, Blocked, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Operation, Plan, UnitPlan,
-    UnitState, Waiting, WaitingReason, Warning,
+    Action, Blocked, BlockedReason, BookEntry, Cause, Change, Drift, Effect, Operation, Plan, Recreation,
+    UnitPlan, UnitState, Waiting, WaitingReason, Warning,
 };
 pub use problem::Problem;
 pub use revision::{Epoch, Revision};

@@ -5,6 +5,9 @@
 //! intents of the wave are committed, so that a successor knows after a crash what may have happened. Just
 //! before its write each action reads its app again: Marathon has no compare-and-swap.
 
+mod announce;
+mod recreate;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +20,8 @@ use crate::bundle::{self, DescribedPackage, MemberReader};
 use crate::controller::hold::Holds;
 use crate::marathon::{Client, MarathonError, Written};
 use crate::model::{
-    Action, App, AppId, BookEntry, Cause, Coordinate, Epoch, ErrorClass, Good, Intent, IntentVerb, Inventory,
-    Member, Operation, Outcome, OutcomeResult, Owned, Plan, Rollout,
+    Action, App, AppId, BookEntry, Cause, Coordinate, ErrorClass, Good, Intent, Inventory, Member, Operation,
+    Outcome, OutcomeResult, Owned, Plan, Recreation, Rollout,
 };
 use crate::storage::Storage;
 use crate::storage::control::ControlOperation;
@@ -26,6 +29,7 @@ use crate::storage::lease::Tenure;
 use crate::storage::publish::{ReleaseVersion, publish};
 use crate::storage::records::RECORD_LIMIT;
 use crate::telemetry::chain;
+use announce::{AROUND, fitting, intent, size_of};
 
 /// How many writes to Marathon may be under way at once.
 const CONCURRENT_WRITES: usize = 8;
@@ -164,8 +168,9 @@ impl Executor {
             Operation::UninstallApp { app_id, app, observed_version, cancels } => {
                 self.uninstall(app_id, app, There { observed_version, cancels, is_good: false }).await
             }
-            Operation::DeleteApp { app_id, observed_version, cancels } => {
-                self.delete(app_id, There { observed_version, cancels, is_good: false }).await
+            Operation::DeleteApp { app_id, observed_version, cancels, recreation } => {
+                let there = There { observed_version, cancels, is_good: false };
+                self.delete(app_id, there, recreation.as_deref()).await
             }
             Operation::Adopt { app_id, book, observed_version, deployment } => {
                 let written = Written { version: observed_version.clone(), deployment: deployment.clone() };
@@ -184,6 +189,10 @@ impl Executor {
             Ok(records) => Ended { index, result: OutcomeResult::Done, records },
             Err(Stopped::Skipped(why)) => {
                 Ended { index, result: OutcomeResult::Skipped(why), records: self.abandon(action, inventory) }
+            }
+            Err(Stopped::Refused(refused)) => {
+                let (result, records) = self.refused(action, inventory, refused);
+                Ended { index, result, records }
             }
             Err(Stopped::Failed { result, certain }) => {
                 let records = if certain { self.abandon(action, inventory) } else { Vec::new() };
@@ -256,7 +265,7 @@ impl Executor {
             return Err(Stopped::Skipped("it exists by now".to_owned()));
         }
         self.still_leading()?;
-        let written = self.marathon.create(app).await.map_err(|error| Stopped::writing(&error))?;
+        let written = self.marathon.create(app).await.map_err(|error| Stopped::creating(&error))?;
         let rollout = self.rollout(owned, book, "", false);
         Ok(vec![done(action, app_id, book, written, 0, Some(rollout))])
     }
@@ -319,9 +328,20 @@ impl Executor {
         Ok(Vec::new())
     }
 
-    async fn delete(&self, app_id: &AppId, there: There<'_>) -> Result<Vec<ControlOperation>, Stopped> {
+    async fn delete(
+        &self,
+        app_id: &AppId,
+        there: There<'_>,
+        recreation: Option<&Recreation>,
+    ) -> Result<Vec<ControlOperation>, Stopped> {
         let force = self.still_there(app_id, there).await?;
         self.still_leading()?;
+        if let Some(recreation) = recreation {
+            if self.is_taken_at_once(app_id, recreation).await? {
+                return Ok(Vec::new());
+            }
+            self.still_leading()?;
+        }
         self.marathon.delete(app_id, force).await.map_err(|error| Stopped::writing(&error))?;
         // The intent stays open until an observation shows that the app is gone.
         Ok(Vec::new())
@@ -382,6 +402,8 @@ struct There<'a> {
 /// Why an action did not run to its end.
 enum Stopped {
     Skipped(String),
+    /// Marathon does not take what was to be created, and will not by itself.
+    Refused(OutcomeResult),
     Failed {
         result: OutcomeResult,
         /// Whether it is certain that nothing was written.
@@ -392,6 +414,10 @@ enum Stopped {
 impl Stopped {
     fn reading(error: &MarathonError) -> Self {
         Self::Failed { result: failed(error), certain: true }
+    }
+
+    fn creating(error: &MarathonError) -> Self {
+        if error.is_refusal() { Self::Refused(failed(error)) } else { Self::writing(error) }
     }
 
     fn writing(error: &MarathonError) -> Self {
@@ -424,75 +450,6 @@ fn next_wave(plan: &Plan, results: &[Option<OutcomeResult>]) -> Vec<usize> {
     let done = |index: &usize| matches!(results.get(*index), Some(Some(OutcomeResult::Done)));
     let open = plan.actions.iter().enumerate().filter(|(index, _)| matches!(results.get(*index), Some(None)));
     open.filter(|(_, action)| action.after.iter().all(done)).map(|(index, _)| index).collect()
-}
-
-/// How many of the actions, at least one, may be announced in one record. What is recorded when they are done
-/// is about as long. The others come in the next wave.
-fn fitting(due: &[(usize, &Action)], inventory: &Inventory) -> usize {
-    let mut room = RECORD_LIMIT / 2;
-    let fits = due.iter().take_while(|(_, action)| {
-        let recorded = recorded_size(action, inventory);
-        let fits = recorded <= room;
-        room = room.saturating_sub(recorded);
-        fits
-    });
-    fits.count().max(1)
-}
-
-/// About how many bytes the books take up for an action: the app that they remember, and what stands around it.
-fn recorded_size(action: &Action, inventory: &Inventory) -> usize {
-    let applied = match &action.operation {
-        Operation::CreateApp { book, .. }
-        | Operation::UpdateApp { book, .. }
-        | Operation::Adopt { book, .. } => Some(&book.applied),
-        Operation::UninstallApp { app_id, .. } | Operation::DeleteApp { app_id, .. } => {
-            inventory.apps.get(app_id).map(|owned| &owned.applied)
-        }
-        Operation::Publish { .. } | Operation::Confirm { .. } | Operation::Forget { .. } => None,
-    };
-    // What was good before is remembered beside it.
-    let owned = action.operation.app_id().and_then(|app_id| inventory.apps.get(app_id));
-    let good = owned.and_then(Owned::last_good);
-    AROUND + applied.map_or(0, size_of) + good.map_or(0, |good| size_of(&good.applied))
-}
-
-/// About how many bytes of a record stand around the apps in it.
-const AROUND: usize = 1024;
-
-fn size_of(app: &App) -> usize {
-    serde_json::to_vec(app).map_or(0, |text| text.len())
-}
-
-/// What is announced before a write to Marathon.
-fn intent(action: &Action, inventory: &Inventory, epoch: Epoch) -> Option<ControlOperation> {
-    let (app_id, verb, observed_version) = match &action.operation {
-        Operation::CreateApp { app_id, .. } => (app_id, IntentVerb::Create, String::new()),
-        Operation::UpdateApp { app_id, observed_version, .. } => {
-            (app_id, IntentVerb::Update, observed_version.clone())
-        }
-        Operation::UninstallApp { app_id, observed_version, .. } => {
-            (app_id, IntentVerb::Uninstall, observed_version.clone())
-        }
-        Operation::DeleteApp { app_id, observed_version, .. } => {
-            (app_id, IntentVerb::Delete, observed_version.clone())
-        }
-        Operation::Publish { .. }
-        | Operation::Adopt { .. }
-        | Operation::Confirm { .. }
-        | Operation::Forget { .. } => return None,
-    };
-    let (applied, body, inputs, failed) = match &action.operation {
-        Operation::CreateApp { book, .. } | Operation::UpdateApp { book, .. } => {
-            (book.applied.clone(), book.applied_digest, book.inputs, book.failed.clone())
-        }
-        _ => {
-            let owned = inventory.apps.get(app_id)?;
-            (owned.applied.clone(), owned.applied_digest, None, None)
-        }
-    };
-    let unit = action.unit.clone();
-    let intent = Intent { unit, verb, body, applied, inputs, observed_version, failed, epoch };
-    Some(ControlOperation::Intent { app_id: app_id.clone(), intent })
 }
 
 fn done(

@@ -92,6 +92,11 @@ pub fn outcome_line(outcome: &Outcome) -> Option<String> {
                         " with its volumes (the change cannot be made in place; it is created anew)",
                     );
                 }
+                (Cause::RolledBack, Operation::CreateApp { .. }) => {
+                    text.push_str(
+                        " as it was before, without its data (Marathon refuses what is to be there)",
+                    );
+                }
                 (Cause::Resumed, _) => text.push_str(" (its first try had no known end)"),
                 (Cause::RolledBack, _) => text.push_str(" (rolled back to what ran before)"),
                 _ => {}
@@ -194,6 +199,9 @@ fn cause_text(plan: &Plan, action: &Action) -> String {
         }
         (Cause::Resumed, _) => "begun, and its end is not known; carried to its end".to_owned(),
         (Cause::Ended, _) => "its last change is done".to_owned(),
+        (Cause::RolledBack, Operation::CreateApp { book: BookEntry { failed: Some(failed), .. }, .. }) => {
+            format!("Marathon refuses the new definition; created anew as it was before: {}", failed.reason)
+        }
         (Cause::RolledBack, Operation::UpdateApp { book: BookEntry { failed: Some(failed), .. }, .. }) => {
             format!("it failed, and what ran before is put back: {}", failed.reason)
         }

@@ -246,6 +246,12 @@ impl MarathonError {
         }
     }
 
+    /// Whether Marathon does not take what was sent, and will not take the same another time.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Invalid { .. } | Self::Forbidden { .. } | Self::BadRequest { .. })
+    }
+
     /// A stable word for labels and conditions.
     #[must_use]
     pub fn label(&self) -> &'static str {

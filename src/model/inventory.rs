@@ -84,6 +84,20 @@ pub struct Failed {
     pub digest: Digest,
     /// What was wrong, for people.
     pub reason: String,
+    /// Whether Marathon refused it after the app was deleted for it; else it was put there and did not run well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+}
+
+/// What an app was that is deleted to be created anew.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replaced {
+    /// The full definition, as for a POST.
+    pub app: App,
+    /// What Marathon refused in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Failed>,
 }
 
 /// What kind of write an intent announces.
@@ -120,6 +134,10 @@ pub struct Intent {
     /// As [`Owned::failed`], for a write that puts the last good definition back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Failed>,
+    /// What was there, from the deletion on until something is there again; none where that is too long to be written
+    /// down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
     /// Under which lease.
     pub epoch: Epoch,
 }

@@ -70,6 +70,19 @@ pub struct BookEntry {
     pub failed: Option<Failed>,
 }
 
+/// A change that Marathon does not make in place.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recreation {
+    /// The full definition that is wanted, as for a POST: before anything is deleted Marathon must have nothing against it
+    /// but that the app exists.
+    pub app: App,
+    /// The same, as for a PUT: Marathon must have nothing against it but the volumes.
+    pub in_place: App,
+    /// The full definition that is there, as for a POST: it comes back where the other one is refused all the same.
+    pub former: App,
+}
+
 /// One thing to do, with all that doing it needs.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", tag = "verb")]
@@ -134,6 +147,9 @@ pub enum Operation {
         observed_version: String,
         /// The deployments that it cancels, by force; nothing is forced where there is none.
         cancels: Vec<String>,
+        /// What takes its place, where it is deleted to be created anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recreation: Option<Box<Recreation>>,
     },
     /// Write into the inventory that an app as it stands is ours (a create whose answer was lost).
     #[serde(rename_all = "camelCase")]

@@ -14,8 +14,8 @@ use super::publish::{MemberReader, Published, ReleaseVersion, publish};
 use super::records::CommitError;
 use super::*;
 use crate::model::{
-    AppId, Digest, Epoch, Failed, Intent, IntentVerb, Member, Owned, PackageContent, Rollout, UnitId,
-    UnitKind,
+    AppId, Digest, Epoch, Failed, Intent, IntentVerb, Member, Owned, PackageContent, Replaced, Rollout,
+    UnitId, UnitKind,
 };
 
 pub(super) async fn open(store: Arc<dyn ObjectStore>, seed: u64) -> Result<Storage, StorageError> {
@@ -182,6 +182,7 @@ pub(super) fn intent(n: u8, epoch: Epoch) -> Intent {
         applied: owned(n).applied,
         observed_version: "v".into(),
         failed: owned(n).failed,
+        replaced: n.is_multiple_of(7).then(|| Replaced { app: owned(n).applied, refused: owned(n).failed }),
         epoch,
     }
 }
@@ -202,7 +203,11 @@ pub(super) fn owned(n: u8) -> Owned {
             forced: true,
             good: None,
         }),
-        failed: n.is_multiple_of(5).then(|| Failed { digest: Digest::of(&[n]), reason: "it died".into() }),
+        failed: n.is_multiple_of(5).then(|| Failed {
+            digest: Digest::of(&[n]),
+            reason: "it died".into(),
+            refused: n.is_multiple_of(2),
+        }),
     }
 }
 

@@ -21,6 +21,7 @@ fn interrupted(version_info: &Value) -> World {
         observed_version: observed_version.clone(),
         inputs: None,
         failed: None,
+        replaced: None,
         epoch: Epoch(1),
     };
     world.apply(&plan, &manifest(&[("a", "/t/a", json!({}))]));

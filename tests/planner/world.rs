@@ -216,6 +216,7 @@ pub fn announced(owned: &Owned, verb: IntentVerb) -> Intent {
         observed_version,
         inputs: None,
         failed: None,
+        replaced: None,
         epoch: Epoch(1),
     }
 }

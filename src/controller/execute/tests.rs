@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::controller::report::plan_text;
 use crate::controller::stage::Accepted;
-use crate::model::Cause;
+use crate::model::{Cause, IntentVerb};
 use cluster::Fault;
 use rig::{Rig, id, manifest, manifest_of};
 

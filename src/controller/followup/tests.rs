@@ -125,6 +125,7 @@ fn only_what_is_under_way_and_was_looked_at_is_judged() {
         observed_version: String::new(),
         inputs: None,
         failed: None,
+        replaced: None,
         epoch: Epoch(1),
     };
     unknown.inventory.intents.insert(id(), intent);

@@ -18,7 +18,7 @@ use crate::model::{
 
 /// A unit together with the app that it wants.
 pub(super) struct Wish<'a> {
-    id: &'a UnitId,
+    pub(super) id: &'a UnitId,
     pub(super) unit: &'a DesiredUnit,
     pub(super) app_id: &'a AppId,
     pub(super) wanted: Canonical,
@@ -228,13 +228,17 @@ impl Planner<'_> {
             Err(held) => return Verdict::Held(held),
         };
         let observed_version = app.version().to_owned();
-        let operation = Operation::DeleteApp { app_id: app_id.clone(), observed_version, cancels };
+        let app_id = app_id.clone();
+        let operation = Operation::DeleteApp { app_id, observed_version, cancels, recreation: None };
         Verdict::Act { operation, cause: Cause::Removed, changes: Vec::new() }
     }
 
     fn create(&self, wish: &Wish<'_>, owned: Option<&Owned>) -> Result<Verdict, Held> {
         if let Some(reason) = self.observed.marathon.reason() {
             return Err(not_observed(reason));
+        }
+        if let Some(back) = owned.and_then(|owned| self.create_former(wish, owned)) {
+            return Ok(back);
         }
         self.wait_for_dependencies(wish.unit)?;
         let book = wish.book();
@@ -281,7 +285,7 @@ impl Planner<'_> {
             return Ok(self.tolerate(wish, difference.changes, seen));
         }
         if changed && difference.effect == Effect::Recreate && !self.is_new(wish, seen) {
-            return self.recreate(wish, seen, difference);
+            return self.recreate(wish, owned, seen, difference);
         }
         refuse_harm(&difference, !changed && owned.unchanged_puts >= 2)?;
         self.warn_of_no_room(wish, &difference, seen);

@@ -4,14 +4,19 @@
 //! Only a change of the unit does that. Drift never does, nor does what Marathon makes of a definition: what never comes
 //! to be as it is desired would be destroyed for ever anew. Everything that the creation needs is there before, and
 //! everything that may forbid a removal is asked, but the permission to prune, which is about documents that are gone.
+//! Where Marathon refuses it all the same, what was there before is created again, without its data.
 //! Together with the removals they keep to the limits: all of them are done, or none.
 
-use super::apps::{Wish, not_observed, paths};
+use super::apps::{Wish, not_observed, paths, refused};
 use super::{Held, Planner, Verdict};
 use crate::manifest::Recreate;
-use crate::marathon::diff::Difference;
+use crate::marathon::diff::{Difference, to_send};
+use crate::marathon::normalize::normalize_observed;
 use crate::marathon::sdk::SdkService;
-use crate::model::{App, AppId, BlockedReason, Cause, Change, IntentVerb, Operation, UnitId};
+use crate::model::{
+    App, AppId, BlockedReason, BookEntry, Cause, Change, Failed, IntentVerb, Operation, Owned, Recreation,
+    UnitId,
+};
 
 /// Deletions whose apps are created anew, until the limits are known to allow them.
 #[derive(Default)]
@@ -27,6 +32,7 @@ impl Planner<'_> {
     pub(super) fn recreate(
         &mut self,
         wish: &Wish<'_>,
+        owned: &Owned,
         seen: &App,
         difference: Difference,
     ) -> Result<Verdict, Held> {
@@ -42,16 +48,49 @@ impl Planner<'_> {
         }
         self.wait_for_dependencies(wish.unit)?;
         match self.delete(wish.app_id, seen, wish.unit.foreign_deployments) {
-            Verdict::Act { operation, .. } => Ok(Verdict::Act { operation, cause: Cause::Changed, changes }),
-            held => Ok(held),
+            Verdict::Act {
+                operation: Operation::DeleteApp { app_id, observed_version, cancels, .. },
+                ..
+            } => {
+                let in_place = to_send(&wish.wanted, seen, Some(&owned.applied), &wish.unit.ignore);
+                let in_place = in_place.map_err(|faults| refused(&faults))?;
+                let (app, former) = (App::clone(&wish.wanted), normalize_observed(seen).into_app());
+                let recreation = Some(Box::new(Recreation { app, in_place, former }));
+                let operation = Operation::DeleteApp { app_id, observed_version, cancels, recreation };
+                Ok(Verdict::Act { operation, cause: Cause::Changed, changes })
+            }
+            other => Ok(other),
         }
+    }
+
+    /// The creation of the app as it was before it was deleted, where Marathon refused what is still desired. Whatever it
+    /// depends on, it ran.
+    pub(super) fn create_former(&self, wish: &Wish<'_>, owned: &Owned) -> Option<Verdict> {
+        let intent = self.inventory.intents.get(wish.app_id);
+        let replaced = intent.filter(|intent| intent.unit.source == wish.id.source)?.replaced.as_ref()?;
+        let refused = replaced.refused.as_ref().filter(|refused| refused.digest == wish.wanted.digest())?;
+        let book = BookEntry {
+            applied: owned.applied.clone(),
+            applied_digest: owned.applied_digest,
+            // They are those of another state of the unit.
+            inputs: None,
+            protect: wish.unit.protect,
+            failed: Some(refused.clone()),
+        };
+        let (app_id, app) = (wish.app_id.clone(), replaced.app.clone());
+        let operation = Operation::CreateApp { app_id, app, book };
+        Some(Verdict::Act { operation, cause: Cause::RolledBack, changes: Vec::new() })
     }
 
     /// Whether the app that stands there came after one was deleted for this very change: ours whose creation has no
     /// known end, or somebody else's. That it is not as desired is drift, then.
     pub(super) fn is_new(&self, wish: &Wish<'_>, seen: &App) -> bool {
         self.inventory.intents.get(wish.app_id).is_some_and(|intent| match intent.verb {
-            IntentVerb::Create => intent.body == wish.wanted.digest(),
+            IntentVerb::Create => {
+                let wanted = wish.wanted.digest();
+                let put_back = intent.failed.as_ref().is_some_and(|failed| failed.digest == wanted);
+                intent.body == wanted || put_back
+            }
             IntentVerb::Delete => intent.observed_version != seen.version(),
             IntentVerb::Update | IntentVerb::Uninstall => false,
         })
@@ -106,6 +145,16 @@ fn may_recreate(wish: &Wish<'_>, seen: &App, changes: &[Change]) -> Result<(), H
         return Err(Held::Blocked(BlockedReason::Protected, message));
     }
     Ok(())
+}
+
+/// What holds a definition back that Marathon refused after the app was deleted for it.
+pub(super) fn put_back(now: &str, failed: &Failed) -> Held {
+    let message = format!(
+        "Marathon refused the new definition after the app was deleted for it: {}; it was created anew as it was before \
+         (now: {now}), and the data of its volumes is gone; change the unit to have it tried again",
+        failed.reason
+    );
+    Held::Blocked(BlockedReason::RolledBack, message)
 }
 
 fn too_many(due: usize, allowed: usize) -> Held {

@@ -5,6 +5,7 @@
 //! says the same.
 
 use super::apps::{Wish, refuse_harm, refused};
+use super::recreate::put_back;
 use super::{Held, Planner, Verdict, is_ours};
 use crate::controller::followup::restorable;
 use crate::manifest::{ForeignDeployments, OnFailure};
@@ -76,8 +77,12 @@ impl Planner<'_> {
         owned: &Owned,
         seen: &App,
     ) -> Result<(), Held> {
-        let same = |failed: &&Failed| failed.digest == wanted && wish.unit.on_failure == OnFailure::Rollback;
+        let rolls_back = wish.unit.on_failure == OnFailure::Rollback;
+        let same = |failed: &&Failed| failed.digest == wanted && (failed.refused || rolls_back);
         let Some(failed) = owned.failed.as_ref().filter(same) else { return Ok(()) };
+        if failed.refused {
+            return Err(put_back(&self.report(seen).reason, failed));
+        }
         let message = format!(
             "rolled back to what ran before (now: {}), because it failed: {}; change the unit, or write onFailure: hold to \
              have it tried again",
@@ -110,7 +115,7 @@ fn restore(
             // They are those of another state of the unit.
             inputs: None,
             protect: wish.unit.protect,
-            failed: Some(Failed { digest: owned.applied_digest, reason }),
+            failed: Some(Failed { digest: owned.applied_digest, reason, refused: false }),
         },
         observed_version: seen.version().to_owned(),
         effect: difference.effect,

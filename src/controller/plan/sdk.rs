@@ -108,6 +108,11 @@ const NO_ADMIN_ROUTER: &str = "it is an SDK service: it must uninstall itself fi
 /// Its deployment is over, and the version that was looked at must still be there: nothing is forced.
 fn delete_scheduler(app_id: &AppId, app: &App, cause: Cause) -> Verdict {
     let observed_version = app.version().to_owned();
-    let operation = Operation::DeleteApp { app_id: app_id.clone(), observed_version, cancels: Vec::new() };
+    let operation = Operation::DeleteApp {
+        app_id: app_id.clone(),
+        observed_version,
+        cancels: Vec::new(),
+        recreation: None,
+    };
     Verdict::Act { operation, cause, changes: Vec::new() }
 }

@@ -53,7 +53,12 @@ fn update() -> Operation {
 }
 
 fn delete() -> Operation {
-    Operation::DeleteApp { app_id: app_id(), observed_version: "v".into(), cancels: Vec::new() }
+    Operation::DeleteApp {
+        app_id: app_id(),
+        observed_version: "v".into(),
+        cancels: Vec::new(),
+        recreation: None,
+    }
 }
 
 fn uninstall() -> Operation {

@@ -223,6 +223,7 @@ fn what_was_done_just_now_is_said() {
         app_id: AppId::new("/a").unwrap(),
         observed_version: "v".into(),
         cancels: Vec::new(),
+        recreation: None,
     };
     for (cause, message) in [
         (Cause::Removed, "removed; its tasks are stopping"),

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::marathon::Client;
 use crate::marathon::client::Timeouts;
-use crate::marathon::{Client, normalize::normalize_observed};
+use crate::marathon::normalize::{has_volume, normalize_observed};
 use crate::model::{App, AppId, Intent};
 use crate::storage::Storage;
 use crate::telemetry::Metrics;
@@ -39,6 +40,8 @@ pub(super) enum Fault {
     Exists,
     /// 422.
     Invalid,
+    /// 403 for what we may not do.
+    Forbidden,
     /// 403 for the number of deployments.
     TooMany,
     /// 500, not applied.
@@ -138,7 +141,7 @@ pub(super) struct Inner {
     pub(super) apps: BTreeMap<AppId, Running>,
     pub(super) asked: Vec<Asked>,
     pub(super) faults: BTreeMap<usize, Fault>,
-    /// What happens to the next request with that verb that is about an app.
+    /// What happens to the next request with that verb that is about an app; `CREATE` is a POST where there is none.
     pub(super) next_of: Option<(&'static str, Fault)>,
     /// How often each app was made where there was none.
     pub(super) created: BTreeMap<AppId, usize>,
@@ -146,6 +149,8 @@ pub(super) struct Inner {
     pub(super) applied: usize,
     /// Whether it takes every PUT and changes nothing.
     pub(super) stubborn: bool,
+    /// Whether it changes in place what Marathon refuses to for the sake of volumes.
+    pub(super) lenient: bool,
     /// Whether deployments never end; what is deleted meanwhile stays until they may.
     pub(super) slow: bool,
     leaving: BTreeSet<AppId>,
@@ -313,7 +318,11 @@ impl Inner {
 
     fn react(&mut self, number: usize, asked: &Asked) -> Reaction {
         let words = |status, message: &str| Reaction::Answer(status, json!({"message": message}));
-        let next = self.next_of.take_if(|(verb, _)| asked.verb == *verb && asked.app.is_some());
+        let creates =
+            asked.verb == Method::POST && asked.app.as_ref().is_some_and(|id| !self.apps.contains_key(id));
+        let next = self.next_of.take_if(|(verb, _)| {
+            asked.app.is_some() && (asked.verb == *verb || (creates && *verb == "CREATE"))
+        });
         match next.map(|(_, fault)| fault).or(self.faults.get(&number).copied()) {
             None => self.normal(asked),
             Some(Fault::DroppedBefore) => Reaction::Drop,
@@ -341,6 +350,7 @@ impl Inner {
                 let details = json!([{"path": "/cmd", "errors": ["as the script says"]}]);
                 Reaction::Answer(422, json!({"message": "Object is not valid", "details": details}))
             }
+            Some(Fault::Forbidden) => words(403, "Not Authorized to perform this action!"),
             Some(Fault::TooMany) => words(403, "Max number (1) of running deployments is achieved. Wait."),
             Some(Fault::Broken) => words(500, "as the script says"),
             Some(Fault::Busy) => words(503, "as the script says"),
@@ -400,6 +410,13 @@ impl Inner {
     }
 
     fn put(&mut self, id: &AppId, asked: &Asked) -> (u16, Value) {
+        if let Some(there) =
+            self.apps.get(id).filter(|there| !self.lenient && moves_volumes(&there.definition, &asked.body))
+        {
+            let error = "Services with persistent volumes configured may not change resource requirements.";
+            let details = json!([{"path": format!("/app({})/cpus", there.version), "errors": [error]}]);
+            return (422, json!({"message": "Object is not valid", "details": details}));
+        }
         if let Some(lock) = self.lock(id, asked) {
             return lock;
         }
@@ -445,6 +462,12 @@ impl Inner {
         let Reaction::Answer(status, body) = locked(holder) else { return None };
         (!asked.query.contains("force=true")).then_some((status, body))
     }
+}
+
+/// Whether Marathon refuses to put that over an app because it has volumes; only of `cpus` it is asked here.
+fn moves_volumes(there: &App, body: &Value) -> bool {
+    let cpus = there.get("cpus").and_then(Value::as_f64);
+    has_volume(&there.0, "persistent") && cpus != body["cpus"].as_f64()
 }
 
 fn locked(holder: &str) -> Reaction {
