@@ -134,14 +134,24 @@ pub enum MarathonError {
         /// What is wrong, or the first words of the answer.
         message: String,
     },
-    /// Sent elsewhere, where we do not follow: to a place that is not of the cluster, such as a page for people to
-    /// log in, or in circles. Nothing was done.
-    #[error(
-        "redirects to {location}, which is not followed: it is none of marathon.url, not the leader, or another route"
-    )]
+    /// Sent elsewhere, where we do not follow: to another route, such as a page for people to log in, or away from TLS.
+    /// Nothing was done.
+    #[error("redirects to {location}, which is not followed: it is another route, or not over TLS as before")]
     Redirected {
         /// Where to, without a query.
         location: String,
+    },
+    /// Sent on with the same question, as a standby does to its leader, but not to a place that we know, or in circles. So
+    /// it is while the leader changes; nothing was done.
+    #[error(
+        "redirects to {location} as to its leader, which is not followed: {why}; that passes with an election, and if it does \
+         not, add that place to marathon.url"
+    )]
+    Astray {
+        /// Where to, without a query.
+        location: String,
+        /// What speaks against it.
+        why: String,
     },
     /// Sent elsewhere without being told where (3xx without a place that a client may go to by itself). Marathon
     /// never answers so.
@@ -211,6 +221,7 @@ impl MarathonError {
             | Self::NotFound { .. }
             | Self::WrongPath { .. }
             | Self::NoLeader { .. }
+            | Self::Astray { .. }
             | Self::Proxy { .. }
             | Self::Unavailable { .. }
             | Self::NotMarathon { .. }
@@ -274,7 +285,7 @@ impl MarathonError {
             Self::NoLeader { .. } => "NoLeader",
             Self::Proxy { .. } => "Proxy",
             Self::Unavailable { .. } => "Unavailable",
-            Self::Redirected { .. } | Self::RedirectedNowhere { .. } => "Redirected",
+            Self::Redirected { .. } | Self::RedirectedNowhere { .. } | Self::Astray { .. } => "Redirected",
             Self::NotMarathon { .. } => "NotMarathon",
             Self::StreamEnded => "StreamEnded",
             Self::Transport(_) => "Transport",

@@ -4,7 +4,8 @@
 //! not at all, not in its share of the time, or as a proxy does that has nobody behind it. A write is sent once: after a
 //! lost answer it may have happened, so the caller looks again first. Three things are no second try of a write. Another
 //! endpoint is asked where no connection came about, so that nothing was sent; not for a POST, which is worth being
-//! sure. It is asked, also by a POST, where a standby says that it knows no leader: the request went no further. And after a
+//! sure. It is asked, also by a POST, where a standby says that it knows no leader, or sends us to one that is none: the request
+//! went no further. And after a
 //! refusal for who we are, or a redirect, the server has said that it did nothing.
 
 use std::time::Duration;
@@ -208,26 +209,45 @@ impl Client {
         loop {
             let response = self.send(&url, call, grant).await?;
             let Some(location) = redirect(&response) else { return Ok(response) };
-            let refused = || MarathonError::Redirected { location: endpoints::shown(&url, &location) };
-            let target = endpoints::target(&url, &location, call.path).ok_or_else(refused)?;
-            let ours = self.endpoints.hold(&target) || self.is_led_from(&target, base, grant).await;
-            if followed == MOST_REDIRECTS || !ours {
-                return Err(refused());
+            let shown = || endpoints::shown(&url, &location);
+            let Some(target) = endpoints::target(&url, &location, call.path) else {
+                return Err(MarathonError::Redirected { location: shown() });
+            };
+            if followed == MOST_REDIRECTS {
+                let why = format!("{MOST_REDIRECTS} places in a row redirect");
+                return Err(MarathonError::Astray { location: shown(), why });
+            }
+            if let Some(why) = self.is_foreign(&target, base, grant).await {
+                return Err(MarathonError::Astray { location: shown(), why });
             }
             followed += 1;
             url = target;
         }
     }
 
-    /// Whether Marathon calls that place its leader. Only an endpoint that is configured is asked.
-    async fn is_led_from(&self, target: &Url, base: &Url, grant: Option<&Grant>) -> bool {
+    /// Why a redirect may not be followed; none where it leads to a place that is configured, or that Marathon calls its
+    /// leader.
+    async fn is_foreign(&self, target: &Url, base: &Url, grant: Option<&Grant>) -> Option<String> {
+        if self.endpoints.hold(target) {
+            return None;
+        }
+        match self.leader_of(base, grant).await {
+            Some(leader) if endpoints::is_at(target, &leader) => None,
+            Some(leader) => {
+                let leader: String = leader.chars().take(200).collect();
+                Some(format!("it is none of marathon.url, and /v2/leader names {leader:?}"))
+            }
+            None => Some("it is none of marathon.url, and /v2/leader names nobody".to_owned()),
+        }
+    }
+
+    /// What Marathon calls its leader. Only an endpoint that is configured is asked.
+    async fn leader_of(&self, base: &Url, grant: Option<&Grant>) -> Option<String> {
         let leader = endpoints::route(base, "/v2/leader", &[]);
         let call = Call { limit: LONGEST_LEADER, ..Call::get("/v2/leader") };
-        let Ok(response) = self.send(&leader, &call, grant).await else { return false };
-        let Ok(answer) = read(response, &call).await else { return false };
-        let answer: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        let leader = answer.as_ref().and_then(|answer| answer.get("leader")?.as_str());
-        leader.is_some_and(|leader| endpoints::is_at(target, leader))
+        let answer = read(self.send(&leader, &call, grant).await.ok()?, &call).await.ok()?;
+        let answer: Value = serde_json::from_slice(&answer.body).ok()?;
+        answer.get("leader")?.as_str().map(str::to_owned)
     }
 
     pub(super) async fn send(
@@ -278,14 +298,16 @@ fn redirect(response: &reqwest::Response) -> Option<String> {
 
 /// Whether nobody answers at an endpoint who could: it is not there, or nothing is behind it.
 pub(super) fn is_away(error: &MarathonError) -> bool {
-    passes(error) || error.is_unreached() || matches!(error, MarathonError::Timeout(_))
+    passes(error)
+        || error.is_unreached()
+        || matches!(error, MarathonError::Timeout(_) | MarathonError::Astray { .. })
 }
 
 /// Whether the next endpoint may be asked after such an error.
 fn may_be_asked_elsewhere(verb: &Method, error: &MarathonError) -> bool {
     match *verb {
         Method::GET => true,
-        _ if matches!(error, MarathonError::NoLeader { .. }) => true,
+        _ if matches!(error, MarathonError::NoLeader { .. } | MarathonError::Astray { .. }) => true,
         Method::POST => false,
         _ => error.is_unreached(),
     }

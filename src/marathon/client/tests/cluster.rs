@@ -137,16 +137,18 @@ async fn a_write_that_may_have_arrived_is_not_sent_elsewhere() {
     }
 }
 
+/// A member that has events.
+fn stream() -> Script {
+    Script::default().answer_with(200, "event: x\ndata: {}\n\n", &[("content-type", "text/event-stream")])
+}
+
 #[tokio::test]
 async fn events_are_heard_at_the_next_member_where_one_has_none() {
-    let events = || {
-        Script::default().answer_with(200, "event: x\ndata: {}\n\n", &[("content-type", "text/event-stream")])
-    };
     let silent = Script::default();
     let leaderless = Script::default().answer(502, NO_LEADER);
     let busy = Script::default().answer(503, "<html>busy</html>");
     for first in [silent, leaderless, busy] {
-        let second = events();
+        let second = stream();
         let client = client_of_both(&first, &second).await;
         let mut heard = Vec::new();
         let ended = client.listen(&mut |event| heard.push(event)).await;
@@ -154,7 +156,7 @@ async fn events_are_heard_at_the_next_member_where_one_has_none() {
         assert_eq!((first.asked().len(), second.asked().len()), (1, 1));
     }
     let refused = Script::default().answer(403, "{}");
-    let second = events();
+    let second = stream();
     let client = client_of_both(&refused, &second).await;
     assert_eq!(client.listen(&mut |_| {}).await.label(), "Forbidden");
     assert_eq!(second.asked().len(), 0);
@@ -213,16 +215,44 @@ async fn a_redirect_to_the_leader_is_followed_and_one_to_others_is_not() {
         let standby = moved(Script::default()).answer(answer.0, answer.1);
         let client = client_of(&[&standby.serve().await], MarathonAuth::Token(token.clone()));
         let error = client.app(&id()).await.unwrap_err();
-        assert_eq!((error.label(), error.may_have_been_applied()), ("Redirected", false));
+        let told = (error.label(), error.class(), error.may_have_been_applied());
+        assert_eq!(told, ("Redirected", ErrorClass::Retry, false), "the next election is soon over");
         assert!(error.to_string().contains(&location), "{error}");
         assert_eq!(leader.asked().len(), 1, "a stranger was asked");
     }
+}
+
+/// While the leader changes a standby may redirect to one that `/v2/leader` does not name. Nothing was done, so that the
+/// next member is asked, for a write as well.
+#[tokio::test]
+async fn who_redirects_to_no_leader_of_ours_is_passed_over() {
+    let stranger = Script::default();
+    let place = stranger.serve().await;
+    let moved = |path: &str| {
+        let location = format!("{place}{path}");
+        let script = Script::default().answer_with(302, "", &[("location", &location)]);
+        script.answer(200, r#"{"leader": "10.0.0.1:8080"}"#)
+    };
+    let (standby, other) = (moved("/v2/apps/g/a"), Script::default().answer(200, APP));
+    assert!(client_of_both(&standby, &other).await.app(&id()).await.unwrap().is_some());
+
+    let (standby, other) = (moved("/v2/apps/g/a"), Script::default().answer(200, RESULT));
+    let client = client_of_both(&standby, &other).await;
+    assert_eq!(client.replace(&id(), &app(), false).await.unwrap(), written());
+    assert_eq!(other.lines(), ["PUT /v2/apps/g/a?partialUpdate=false&force=false"]);
+
+    let (standby, other) = (moved("/v2/events"), stream());
+    let mut heard = Vec::new();
+    let ended = client_of_both(&standby, &other).await.listen(&mut |event| heard.push(event)).await;
+    assert_eq!((ended.label(), heard.len()), ("StreamEnded", 2), "{ended:?}");
+    assert_eq!(stranger.asked().len(), 0, "who we are is told to nobody else");
 }
 
 #[tokio::test]
 async fn a_page_to_log_in_and_a_circle_are_no_answers() {
     let login = Script::default().answer_with(302, "", &[("location", "/login?next=%2Fv2%2Fapps")]);
     let error = login.client().await.app(&id()).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Stall);
     assert!(error.to_string().contains("/login,"), "{error}");
     assert!(!error.to_string().contains("next"), "{error}");
     assert_eq!(login.asked().len(), 1);
