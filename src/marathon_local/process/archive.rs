@@ -5,10 +5,12 @@
 //! it lies deep, and plain segments after them. Since no entry lies below a link, leading `..` mean what
 //! they seem to mean, and each plain segment that is a link itself was held to the same rule.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,9 @@ const ENTRY_SIZE: u64 = 4 << 10;
 
 /// How many entries one archive may hold.
 const ENTRY_LIMIT: usize = 500_000;
+
+/// How long names and other extensions before an entry of a tar archive may be, in bytes.
+const HEADS_LIMIT: u64 = 1 << 20;
 
 /// How much memory unpacking of xz may take, in KiB.
 const XZ_MEMORY: u32 = 256 * 1024;
@@ -90,9 +95,15 @@ pub fn extract(
 }
 
 fn untar(reader: impl Read, target: &mut Target) -> Result<(), String> {
-    let mut archive = tar::Archive::new(reader);
-    for entry in archive.entries().map_err(|e| e.to_string())? {
+    let allowance = Rc::new(Cell::new(HEADS_LIMIT));
+    let mut archive = tar::Archive::new(Metered { reader, allowance: Rc::clone(&allowance) });
+    let mut entries = archive.entries().map_err(|e| e.to_string())?;
+    loop {
+        // What comes before an entry's content is taken into memory.
+        allowance.set(HEADS_LIMIT);
+        let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry.map_err(|e| format!("the archive is broken: {e}"))?;
+        allowance.set(u64::MAX);
         let path = entry.path().map_err(|e| e.to_string())?.into_owned();
         let mode = entry.header().mode().unwrap_or(0o644);
         let link = entry.link_name().map_err(|e| e.to_string())?.map(std::borrow::Cow::into_owned);
@@ -107,7 +118,25 @@ fn untar(reader: impl Read, target: &mut Target) -> Result<(), String> {
             _ => return Err(format!("{}: neither file, directory nor link", path.display())),
         }
     }
-    Ok(())
+}
+
+/// A reader of which no more is read than is allowed at the time.
+struct Metered<R> {
+    reader: R,
+    allowance: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.allowance.get();
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(format!("the head of an entry has more than {HEADS_LIMIT} bytes")));
+        }
+        let length = self.reader.read(buffer.get_mut(..most).unwrap_or_default())?;
+        self.allowance.set(left - length as u64);
+        Ok(length)
+    }
 }
 
 fn unzip(reader: impl Read + io::Seek, target: &mut Target) -> Result<(), String> {

@@ -62,6 +62,24 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+#[test]
+fn names_without_end_are_not_taken_into_memory() {
+    let named = |length: usize| {
+        let name = format!("d/{}", "n".repeat(100)).repeat(length / 102);
+        tar_of(&[("././@LongLink", tar::EntryType::GNULongName, &*name.leak()), ("short", FILE, "content")])
+    };
+    let (folder, result) = unpack("long.tgz", &gzip(&named(204)));
+    result.unwrap();
+    assert!(!folder.path().join("sandbox/short").exists());
+    for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+        let long: &'static str = "n".repeat(64 << 20).leak();
+        let bytes = gzip(&tar_of(&[("././@LongLink", kind, long), ("short", FILE, "content")]));
+        assert!(bytes.len() < 2 << 20);
+        let (_folder, result) = unpack("bomb.tgz", &bytes);
+        assert!(result.unwrap_err().contains("more than 1048576 bytes"), "{kind:?}");
+    }
+}
+
 /// `d/run.sh` with the content `hello`, packed by liblzma: our own crate is built without its encoder.
 const TAR_XZ: &str = "/Td6WFoAAATm1rRGAgAhARYAAAB0L+Wj4Cf/AF9dADILykeT5jGu0QsVK3xdxs7UJu6D8HvFD8rswXbwdpNm3NGUZkDvAI6Y\
     jQdioWQVBnYv5SZEG+9NLgkBOxae0YS2spVzD9M84KmIDUG1JLGOZDvHUKI49JqTnmyG2EAAAAAKGLjjMeu00gABe4BQAAAA\
