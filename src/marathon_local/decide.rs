@@ -28,8 +28,8 @@ pub struct Goal {
     pub select: KillSelection,
     /// Whether nothing but that they run is asked of tasks.
     pub unchecked: bool,
-    /// Whether a replacement looks at the health of the tasks that it finds.
-    pub heeds_health: bool,
+    /// The version of Marathon.
+    pub profile: Profile,
 }
 
 /// How far a task is.
@@ -108,7 +108,7 @@ impl Goal {
             resident: definition::is_resident(app),
             select: definition::kill_selection(app),
             unchecked: !definition::has_checks(app),
-            heeds_health: profile.heeds_health(),
+            profile,
         }
     }
 }
@@ -137,6 +137,13 @@ impl Course {
         Self::Replace(Replacement::begin(goal, tasks))
     }
 
+    /// A task of the current version was given up.
+    pub fn lost_for_good(&mut self) {
+        if let Self::Replace(replacement) = self {
+            replacement.lost_for_good();
+        }
+    }
+
     /// What to do now.
     pub fn next(&mut self, goal: &Goal, tasks: &[TaskView<'_>]) -> Decision {
         match self {
@@ -147,14 +154,18 @@ impl Course {
     }
 }
 
-/// What to do about an app that no deployment is at: its number is kept, of whatever version they are.
-pub fn steady(goal: &Goal, tasks: &[TaskView<'_>]) -> Decision {
+/// What to do about an app that no deployment is at: its number is kept, of whatever version they are. Those that end
+/// have their places until they have ended, and what is too many stays until it is looked for; that is then not done.
+///
+/// * `check` - whether the number is looked at by itself (`SchedulerActions.scale` of mesosphere/marathon)
+pub fn steady(goal: &Goal, tasks: &[TaskView<'_>], check: bool) -> Decision {
     let mut victims = counted(tasks);
-    let launch = goal.instances.saturating_sub(victims.len());
+    let ending = if check { 0 } else { ending(goal, tasks) };
+    let launch = goal.instances.saturating_sub(victims.len() + ending);
     let surplus = victims.len().saturating_sub(goal.instances);
     order_of_killing(goal, tasks, &mut victims);
-    victims.truncate(surplus);
-    Decision { launch, kill: victims, done: true }
+    victims.truncate(if check { surplus } else { 0 });
+    Decision { launch, kill: victims, done: check || surplus == 0 }
 }
 
 /// What to do about an app that a deployment holds and has not come to: what is there stays, and what is due is launched.
@@ -169,6 +180,12 @@ pub fn wait(goal: &Goal, tasks: &[TaskView<'_>], scheduled: usize) -> Decision {
 pub fn stop(tasks: &[TaskView<'_>]) -> Decision {
     let left = tasks.iter().enumerate().filter(|(_, task)| !task.is_sentenced());
     Decision { launch: 0, kill: left.map(|(i, _)| i).collect(), done: tasks.is_empty() }
+}
+
+/// How many tasks end for good; since 1.8 they have a place until they have ended (`TaskStartActor.scala`).
+fn ending(goal: &Goal, tasks: &[TaskView<'_>]) -> usize {
+    let ending = tasks.iter().filter(|task| task.is_sentenced() && task.stage == Stage::Killing).count();
+    if goal.profile >= Profile::V1_8 { ending } else { 0 }
 }
 
 /// The positions of the tasks that have a place.

@@ -51,6 +51,9 @@ const BATCH: usize = 256;
 /// How long to wait before looking again for the ports of a task, or for room for it.
 const LAUNCH_RETRY: Duration = Duration::from_secs(1);
 
+/// How often Marathon looks whether apps have the right number of tasks (`--scale_apps_interval`).
+const CHECK_INTERVAL: Duration = Duration::from_secs(300);
+
 /// How late the progress of deployments and the last failures of tasks are stored. What a kill loses of deployments is
 /// done again under the same id.
 const PROGRESS_DELAY: Duration = Duration::from_millis(500);
@@ -127,6 +130,12 @@ pub struct Engine {
     tasks: BTreeMap<AppId, Vec<Task>>,
     /// How far the current actions of deployments came with each app.
     courses: BTreeMap<AppId, InCourse>,
+    /// Apps whose number of tasks is looked at by itself with the next look: a task has ended or was given up.
+    to_check: BTreeSet<AppId>,
+    /// Apps with more tasks than they should have, for the next check of all.
+    surplus: BTreeSet<AppId>,
+    /// The boot time of that.
+    next_check: Duration,
     delays: Delays,
     withheld: BTreeMap<AppId, Withheld>,
     /// Apps that something happened to since the last look.
@@ -151,12 +160,16 @@ impl Engine {
         add_parents(&mut state);
         let deployed = state.deployments.iter().flat_map(|d| d.originals.keys());
         let touched = state.apps.keys().chain(deployed).cloned().collect();
+        let next_check = context.clock.boot() + CHECK_INTERVAL;
         let engine = Self {
             context,
             state,
             unsaved,
             tasks: BTreeMap::new(),
             courses: BTreeMap::new(),
+            to_check: BTreeSet::new(),
+            surplus: BTreeSet::new(),
+            next_check,
             delays: Delays::default(),
             withheld: BTreeMap::new(),
             touched,
@@ -220,9 +233,10 @@ impl Engine {
         while !self.stopping && !self.touched.is_empty() {
             for app in std::mem::take(&mut self.touched) {
                 if self.is_stuck(&app) {
-                    continue;
+                    self.put_off(&app);
+                } else {
+                    self.look(&app);
                 }
-                self.look(&app);
             }
             self.advance_deployments();
         }
@@ -232,6 +246,14 @@ impl Engine {
     fn is_stuck(&self, app: &AppId) -> bool {
         let deployed = || self.state.deployments.iter().any(|d| d.current_action(app).is_some());
         self.context.faults.is_stuck(app) && deployed()
+    }
+
+    /// Launches of the app are not tried for a while.
+    fn put_off(&mut self, app: &AppId) {
+        let later = self.context.clock.boot() + LAUNCH_RETRY;
+        if let Some(withheld) = self.withheld.get_mut(app) {
+            withheld.retry_at = withheld.retry_at.max(later);
+        }
     }
 
     fn advance_deployments(&mut self) {
@@ -349,7 +371,15 @@ impl Engine {
             Unsaved::Nothing | Unsaved::Change => None,
         };
         let unreachable = self.next_given_up().filter(|_| !self.stopping);
-        Some(launches.chain(save).chain(unreachable).min()?.saturating_sub(self.context.clock.boot()))
+        let check = (!self.surplus.is_empty() && !self.stopping).then_some(self.next_check);
+        Some(
+            launches
+                .chain(save)
+                .chain(unreachable)
+                .chain(check)
+                .min()?
+                .saturating_sub(self.context.clock.boot()),
+        )
     }
 
     fn retry(&mut self) {
@@ -357,6 +387,12 @@ impl Engine {
         let due = self.withheld.iter().filter(|(_, w)| w.retry_at <= now).map(|(app, _)| app.clone());
         self.touched.extend(due);
         self.give_up_unreachable();
+        if self.next_check <= now {
+            let surplus = std::mem::take(&mut self.surplus);
+            self.to_check.extend(surplus.iter().cloned());
+            self.touched.extend(surplus);
+            self.next_check += CHECK_INTERVAL;
+        }
     }
 
     fn begin_to_stop(&mut self) {

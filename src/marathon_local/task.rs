@@ -69,8 +69,10 @@ pub struct Task {
     pub unreachable_since: Option<Duration>,
     /// Whether another one runs in its place already.
     pub inactive: bool,
-    /// Whether it is to stay.
-    standing: Standing,
+    /// The deployment that is to end it first where there are too many.
+    named_by: Option<String>,
+    /// Whether nobody is to take its place when it has ended.
+    sentenced: bool,
     /// Whether all its checks succeeded at one time, as far as this leader knows.
     was_healthy: bool,
     kill: KillSwitch,
@@ -95,7 +97,8 @@ impl Task {
             readiness: None,
             unreachable_since: None,
             inactive: false,
-            standing: Standing::Stays,
+            named_by: None,
+            sentenced: false,
             was_healthy: false,
             kill,
             _checks_end: checks.clone().drop_guard(),
@@ -110,15 +113,13 @@ impl Task {
 
     /// Tells it to end, for nobody to take its place.
     pub fn sentence(&mut self) {
-        self.standing = Standing::Sentenced;
+        self.sentenced = true;
         self.kill();
     }
 
-    /// Notes that it goes first where there are too many.
-    pub fn name(&mut self) {
-        if self.standing == Standing::Stays {
-            self.standing = Standing::Named;
-        }
+    /// Notes that a deployment ends it first where there are too many.
+    pub fn name_for(&mut self, deployment: &str) {
+        self.named_by = Some(deployment.to_owned());
     }
 
     /// Tells it to end; once is enough.
@@ -145,13 +146,13 @@ impl Task {
         self.was_healthy |= self.state == TaskState::Running && self.is_healthy();
     }
 
-    /// Another one leads, who knows of its checks only what Mesos tells. Whether it has to be asked anew whether it is
+    /// Another one leads, who knows of its checks only what Mesos tells, and not that it was named. Whether it has to be asked anew whether it is
     /// ready.
     pub fn forget_checks(&mut self) -> bool {
         for (_, health) in self.health.iter_mut().filter(|(check, _)| !check.of_mesos) {
             *health = Health::default();
         }
-        self.was_healthy = false;
+        (self.was_healthy, self.named_by) = (false, None);
         self.note_health();
         let was_ready = self.readiness.as_ref().is_some_and(|readiness| readiness.ready);
         self.readiness = self.readiness.as_ref().map(|_| Readiness::default());
@@ -164,8 +165,10 @@ impl Task {
         self.spec.app.version() >= version
     }
 
-    /// The task as the decision sees it, beside the version since which tasks are current.
-    pub fn view(&self, version: &str) -> TaskView<'_> {
+    /// The task as the decision of a deployment sees it, or as that without one.
+    ///
+    /// * `version` - since which tasks are current
+    pub fn view(&self, version: &str, deployment: Option<&str>) -> TaskView<'_> {
         let stage = match self.state {
             TaskState::Staging => Stage::Staging,
             TaskState::Starting => Stage::Starting,
@@ -180,7 +183,11 @@ impl Task {
             stage,
             passed: self.was_healthy && self.is_ready(),
             healthy: self.is_healthy_to_mesos(),
-            standing: self.standing,
+            standing: match deployment {
+                _ if self.sentenced => Standing::Sentenced,
+                Some(id) if self.named_by.as_deref() == Some(id) => Standing::Named,
+                _ => Standing::Stays,
+            },
         }
     }
 

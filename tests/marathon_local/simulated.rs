@@ -213,11 +213,11 @@ async fn unreachable_tasks_are_replaced_and_given_up_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_back_too_late_goes() {
+async fn who_comes_back_too_late_is_one_too_many() {
     let world = Virtual::start().await;
     let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 15});
     world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
-    let strategy = json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 30});
+    let strategy = json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 60});
     world
         .expect(
             201,
@@ -231,9 +231,11 @@ async fn who_comes_back_too_late_goes() {
     world.pass(10).await;
     assert_eq!(world.app("/a").await["tasks"].as_array().unwrap().len(), 2, "another one at once");
     world.pass(20).await;
+    assert_eq!(world.app("/a").await["tasksRunning"], 2, "both run until somebody counts");
+    world.pass(300).await;
     let app = world.app("/a").await;
     assert_eq!((app["tasks"].as_array().unwrap().len(), &app["tasksRunning"]), (1, &json!(1)));
-    assert_ne!(app["tasks"][0]["id"], first);
+    assert_eq!(app["tasks"][0]["id"], first, "the youngest goes");
     // With 0 and 0, the default, nobody hears of it again.
     let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 15});
     world.expect(204, "PUT", "/local/outcomes/c", outcome).await;

@@ -169,3 +169,82 @@ async fn a_task_that_is_killed_has_its_place_until_it_has_ended() {
     assert!(second.len() == 1 && second != first);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cancelled_deployment_leaves_stays_until_somebody_counts() {
+    let world = Virtual::start().await;
+    let checks = checked("MESOS_TCP", 86_400, 3);
+    created(&world, json!({"id": "/a", "cmd": "run", "instances": 3, "healthChecks": checks})).await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverHealthy"})).await;
+    let change = world.expect(200, "PUT", "/v2/apps/a", json!({"env": {"A": "b"}})).await;
+    world.pass(30).await;
+    let deployment = change["deploymentId"].as_str().unwrap();
+    world.expect(202, "DELETE", &format!("/v2/deployments/{deployment}?force=true"), Value::Null).await;
+    world.pass(60).await;
+    assert_eq!((world.deployments().await, world.tasks("/a").await.len()), (0, 6));
+    world.pass(300).await;
+    assert_eq!(world.tasks("/a").await.len(), 3);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn undoing_a_restart_changes_nothing_so_that_it_goes_on() {
+    let world = Virtual::start().await;
+    created(&world, json!({"id": "/a", "cmd": "run"})).await;
+    let before = world.tasks("/a").await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "runs", "startup": 60})).await;
+    let restart = world.expect(200, "POST", "/v2/apps/a/restart", Value::Null).await;
+    let deployment = restart["deploymentId"].as_str().unwrap();
+    world.expect(200, "DELETE", &format!("/v2/deployments/{deployment}"), Value::Null).await;
+    assert_eq!(world.deployments().await, 1);
+    world.pass(120).await;
+    let after = world.tasks("/a").await;
+    assert!(world.deployments().await == 0 && after.len() == 1 && after != before, "{before:?} {after:?}");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_too_late_is_one_too_many_and_not_marked() {
+    let world = Virtual::start().await;
+    let strategy = json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 600});
+    let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 30});
+    world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
+    created(&world, json!({"id": "/a", "cmd": "run", "unreachableStrategy": strategy})).await;
+    world.pass(60).await;
+    let both = world.tasks("/a").await;
+    assert_eq!(both.len(), 2, "nobody has counted yet");
+    changed(&world, json!({"instances": 3})).await;
+    world.pass(30).await;
+    let after = world.tasks("/a").await;
+    assert!(after.len() == 3 && both.iter().all(|task| after.contains(task)), "{both:?} {after:?}");
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_is_held_up_lets_time_pass() {
+    let world = Virtual::start().await;
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "noOffers"})).await;
+    created(&world, json!({"id": "/a", "cmd": "run"})).await;
+    world.expect(201, "POST", "/local/faults", json!({"kind": "stuck", "apps": ["/a"]})).await;
+    world.expect(204, "DELETE", "/local/outcomes", Value::Null).await;
+    world.pass(600).await;
+    assert_eq!((world.deployments().await, world.tasks("/a").await.len()), (1, 0));
+    world.expect(204, "DELETE", "/local/faults", Value::Null).await;
+    world.pass(30).await;
+    assert_eq!((world.deployments().await, world.tasks("/a").await.len()), (0, 1));
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_waits_for_ever_for_a_new_task_that_is_given_up() {
+    for (profile, ends) in [(Profile::V1_7, true), (Profile::V1_11, false)] {
+        let world = Virtual::start_as(profile, "*").await;
+        created(&world, json!({"id": "/a", "cmd": "run", "instances": 2})).await;
+        let outcome = json!({"outcome": "unreachable", "after": 0, "times": 1});
+        world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
+        changed(&world, json!({"env": {"A": "b"}})).await;
+        world.pass(3_600).await;
+        assert_eq!(world.deployments().await == 0, ends, "{profile}");
+        world.stop().await;
+    }
+}

@@ -11,6 +11,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{Decision, Goal, Stage, TaskView};
+use crate::marathon_local::profile::Profile;
 
 /// How far it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,12 @@ pub struct Replacement {
     due: usize,
     /// Old tasks that have not ended.
     old: BTreeSet<String>,
+    /// Old tasks of which nothing was heard from the beginning: they go in their turn.
+    lost: BTreeSet<String>,
     /// New tasks that were healthy and ready, and have not ended.
     passed: BTreeSet<String>,
+    /// New tasks that were given up. Since 1.8 nothing takes their place.
+    given_up: usize,
 }
 
 /// How a replacement begins.
@@ -50,7 +55,7 @@ impl Start {
                 maximum += 1;
             }
         }
-        if goal.heeds_health {
+        if goal.profile.heeds_health() {
             kill = kill.max(present.saturating_sub(goal.instances));
         }
         Self { kill, maximum }
@@ -59,28 +64,37 @@ impl Start {
 
 impl Replacement {
     pub(super) fn begin(goal: &Goal, tasks: &[TaskView<'_>]) -> Self {
-        let wanted = || tasks.iter().filter(|task| task.is_counted());
-        let healthy = wanted().filter(|task| !goal.heeds_health || task.healthy).count();
+        let is_found =
+            |t: &&TaskView<'_>| !t.is_sentenced() && (outlives_its_task(goal) || t.stage != Stage::Inactive);
+        let found = || tasks.iter().filter(is_found);
+        let healthy = found().filter(|task| !goal.profile.heeds_health() || task.healthy).count();
         let start = Start::new(goal, healthy, tasks.len());
-        let mut old: Vec<_> = wanted().filter(|task| !task.current).collect();
-        if goal.heeds_health {
+        let mut old: Vec<_> = found().filter(|task| !task.current).collect();
+        if goal.profile.heeds_health() {
             old.sort_by_key(|task| task.healthy);
         }
         let passes = |task: &&TaskView<'_>| task.current && (goal.unchecked || task.passed);
-        let ids = |task: &TaskView<'_>| task.id.to_owned();
+        let id = |task: &TaskView<'_>| task.id.to_owned();
         Self {
             maximum: start.maximum,
-            queue: old.iter().map(|task| ids(task)).collect(),
+            queue: old.iter().map(|task| id(task)).collect(),
             due: start.kill,
-            old: old.iter().map(|task| ids(task)).collect(),
-            passed: wanted().filter(passes).map(ids).collect(),
+            old: old.iter().map(|task| id(task)).collect(),
+            lost: old.iter().filter(|task| is_lost(task)).map(|task| id(task)).collect(),
+            passed: found().filter(passes).map(id).collect(),
+            given_up: 0,
         }
+    }
+
+    /// A new task was given up.
+    pub(super) fn lost_for_good(&mut self) {
+        self.given_up += 1;
     }
 
     pub(super) fn next(&mut self, goal: &Goal, tasks: &[TaskView<'_>]) -> Decision {
         // Nothing is to run, so that there is nothing to replace.
         if goal.instances == 0 {
-            return Decision { done: true, ..super::steady(goal, tasks) };
+            return Decision { done: true, ..super::steady(goal, tasks, true) };
         }
         let mut kill = self.give_up_lost(tasks);
         self.count_passed(tasks);
@@ -93,7 +107,12 @@ impl Replacement {
                 tasks.iter().position(|task| there.as_deref() == Some(task.id) && !task.is_sentenced()),
             );
         }
-        let started = tasks.iter().filter(|task| task.current && task.is_counted()).count();
+        let started = if outlives_its_task(goal) {
+            let is_started = |task: &&TaskView<'_>| task.current && !task.is_sentenced();
+            tasks.iter().filter(is_started).count() + self.given_up
+        } else {
+            tasks.iter().filter(|task| task.current && !task.is_sentenced() && !is_lost(task)).count()
+        };
         let room = goal.instances.min(self.maximum.saturating_sub(self.old.len()));
         Decision {
             launch: room.saturating_sub(started),
@@ -102,29 +121,38 @@ impl Replacement {
         }
     }
 
-    /// Forgets old tasks that have ended, or of which nothing is heard. Where those are that have not been told to end.
+    /// Forgets old tasks that have ended, or of which nothing is heard any more. Where those are that have not been told
+    /// to end.
     fn give_up_lost(&mut self, tasks: &[TaskView<'_>]) -> Vec<usize> {
-        let lost = |task: &TaskView<'_>| matches!(task.stage, Stage::Unreachable | Stage::Inactive);
+        self.lost.retain(|id| tasks.iter().any(|task| task.id == id && is_lost(task)));
+        let is_news = |task: &TaskView<'_>| is_lost(task) && !self.lost.contains(task.id);
         let given_up = |(_, task): &(usize, &TaskView<'_>)| {
-            !task.current && !task.is_sentenced() && lost(task) && self.old.contains(task.id)
+            !task.is_sentenced() && is_news(task) && self.old.contains(task.id)
         };
         let kill = tasks.iter().enumerate().filter(given_up).map(|(i, _)| i).collect();
-        self.old.retain(|id| tasks.iter().any(|task| task.id == id && !lost(task)));
+        self.old.retain(|id| tasks.iter().any(|task| task.id == id && !is_news(task)));
         kill
     }
 
     /// Lets an old task go for each new one that is good now and was not before.
     fn count_passed(&mut self, tasks: &[TaskView<'_>]) {
-        let lost = |task: &TaskView<'_>| {
-            task.is_sentenced() || matches!(task.stage, Stage::Unreachable | Stage::Inactive)
-        };
-        self.passed.retain(|id| tasks.iter().any(|task| task.id == id && !lost(task)));
-        for task in tasks.iter().filter(|task| task.current && task.passed && !lost(task)) {
+        let is_gone = |task: &TaskView<'_>| task.is_sentenced() || is_lost(task);
+        self.passed.retain(|id| tasks.iter().any(|task| task.id == id && !is_gone(task)));
+        for task in tasks.iter().filter(|task| task.current && task.passed && !is_gone(task)) {
             if self.passed.insert(task.id.to_owned()) {
                 self.due += 1;
             }
         }
     }
+}
+
+fn is_lost(task: &TaskView<'_>) -> bool {
+    matches!(task.stage, Stage::Unreachable | Stage::Inactive)
+}
+
+/// Whether an instance is there as long as nobody decides otherwise, whatever becomes of its task (1.8).
+fn outlives_its_task(goal: &Goal) -> bool {
+    goal.profile >= Profile::V1_8
 }
 
 #[expect(

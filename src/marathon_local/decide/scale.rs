@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Decision, Goal, Standing, TaskView, counted, order_of_killing};
+use super::{Decision, Goal, Standing, TaskView, counted, ending, order_of_killing};
 
 /// How far it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Scaling {
         Self {
             victims: victims.iter().filter_map(|&i| Some(tasks.get(i)?.id.to_owned())).collect(),
             kept,
-            brings: goal.instances.saturating_sub(kept),
+            brings: goal.instances.saturating_sub(kept + ending(goal, tasks)),
         }
     }
 
@@ -46,7 +46,12 @@ impl Scaling {
         let kill: Vec<_> = kill.map(|(i, _)| i).collect();
         let stays = |task: &&TaskView<'_>| task.is_counted() && !self.victims.contains(task.id);
         let staying = tasks.iter().filter(stays).count();
-        let places = if self.victims.is_empty() { goal.instances } else { self.kept };
+        // What ended before this began is not waited for, but launched for only when it is gone.
+        let places = if self.victims.is_empty() {
+            goal.instances.saturating_sub(ending(goal, tasks))
+        } else {
+            self.kept
+        };
         let passed = tasks.iter().filter(|task| task.current && task.passed && task.is_counted()).count();
         Decision {
             launch: places.saturating_sub(staying),

@@ -4,7 +4,7 @@ use super::*;
 
 pub(super) fn goal(instances: usize, minimum: f64, over: f64) -> Goal {
     let strategy = UpgradeStrategy { minimum_health_capacity: minimum, maximum_over_capacity: over };
-    Goal { instances, strategy, heeds_health: true, ..Goal::default() }
+    Goal { instances, strategy, ..Goal::default() }
 }
 
 /// A task of the old version that runs and is healthy.
@@ -25,7 +25,7 @@ pub(super) fn new(id: &str) -> TaskView<'_> {
 }
 
 /// The task, told to end for good.
-pub(super) fn ending(task: TaskView<'_>) -> TaskView<'_> {
+pub(super) fn told_to_end(task: TaskView<'_>) -> TaskView<'_> {
     TaskView { stage: Stage::Killing, standing: Standing::Sentenced, ..task }
 }
 
@@ -36,22 +36,33 @@ pub(super) fn good(task: TaskView<'_>) -> TaskView<'_> {
 
 #[test]
 fn without_a_deployment_the_number_is_kept() {
-    let decision = steady(&goal(2, 1.0, 1.0), &[old("a"), good(new("b"))]);
+    let goal = goal(2, 1.0, 1.0);
+    let decision = steady(&goal, &[old("a"), good(new("b"))], false);
     assert_eq!(decision, Decision { launch: 0, kill: vec![], done: true });
-    assert_eq!(steady(&goal(3, 1.0, 1.0), &[old("a"), ending(old("b"))]).launch, 2);
-    assert_eq!(steady(&goal(1, 1.0, 1.0), &[old("a"), old("b")]).kill, [1]);
+    assert_eq!(steady(&goal, &[old("a")], false).launch, 1);
+    // Whoever ends for good keeps its place until it has ended, unless somebody counts.
+    assert_eq!(steady(&goal, &[old("a"), told_to_end(old("b"))], false).launch, 0);
+    assert_eq!(steady(&goal, &[old("a"), told_to_end(old("b"))], true).launch, 1);
+    let before = Goal { profile: Profile::V1_7, ..goal };
+    assert_eq!(steady(&before, &[old("a"), told_to_end(old("b"))], false).launch, 1);
+}
+
+#[test]
+fn what_is_too_many_goes_when_somebody_counts() {
+    let tasks = [old("a"), old("b")];
+    let later = steady(&goal(1, 1.0, 1.0), &tasks, false);
+    assert_eq!(later, Decision { launch: 0, kill: vec![], done: false });
+    let counted = steady(&goal(1, 1.0, 1.0), &tasks, true);
+    assert_eq!(counted, Decision { launch: 0, kill: vec![1], done: true });
 }
 
 #[test]
 fn another_task_takes_a_place_when_the_one_before_has_ended() {
     // Killed by a person or for its health, not by a deployment.
-    let killed = TaskView { stage: Stage::Killing, ..old("a") };
-    assert_eq!(steady(&goal(1, 1.0, 1.0), &[killed]).launch, 0);
-    assert_eq!(steady(&goal(1, 1.0, 1.0), &[]).launch, 1);
-    let inactive = TaskView { stage: Stage::Inactive, ..old("a") };
-    assert_eq!(steady(&goal(1, 1.0, 1.0), &[inactive]).launch, 1);
-    let unreachable = TaskView { stage: Stage::Unreachable, ..old("a") };
-    assert_eq!(steady(&goal(1, 1.0, 1.0), &[unreachable]).launch, 0);
+    let launches = |task: TaskView<'_>| steady(&goal(1, 1.0, 1.0), &[task], false).launch;
+    assert_eq!(launches(TaskView { stage: Stage::Killing, ..old("a") }), 0);
+    assert_eq!(launches(TaskView { stage: Stage::Inactive, ..old("a") }), 1);
+    assert_eq!(launches(TaskView { stage: Stage::Unreachable, ..old("a") }), 0);
 }
 
 #[test]
@@ -66,8 +77,8 @@ fn before_its_turn_nothing_ends_and_what_is_due_stays_due() {
 
 #[test]
 fn stopping_is_done_when_nobody_is_left() {
-    assert_eq!(stop(&[old("a"), ending(old("b"))]).kill, [0]);
-    assert!(!stop(&[ending(old("b"))]).done);
+    assert_eq!(stop(&[old("a"), told_to_end(old("b"))]).kill, [0]);
+    assert!(!stop(&[told_to_end(old("b"))]).done);
     assert!(stop(&[]).done);
     // Killed for its health before, and not to come back now.
     assert_eq!(stop(&[TaskView { stage: Stage::Killing, ..old("a") }]).kill, [0]);
@@ -103,7 +114,7 @@ fn scaling_down_ends_what_is_too_many_before_it_is_done() {
     let goal = goal(1, 1.0, 1.0);
     let mut course = Course::scale(&goal, &[old("a"), old("b")], 0);
     assert_eq!(course.next(&goal, &[old("a"), old("b")]).kill, [1]);
-    let ending = course.next(&goal, &[old("a"), ending(old("b"))]);
+    let ending = course.next(&goal, &[old("a"), told_to_end(old("b"))]);
     assert_eq!(ending, Decision { launch: 0, kill: vec![], done: false });
     assert!(course.next(&goal, &[old("a")]).done);
     // The one that stays may fail meanwhile; it gets its place again.
@@ -124,6 +135,16 @@ fn who_is_not_up_goes_first_and_health_does_not_matter() {
     assert_eq!(kills(goal(3, 1.0, 1.0), &all), [2]);
     assert_eq!(kills(goal(2, 1.0, 1.0), &all), [0, 2]);
     assert_eq!(kills(goal(1, 1.0, 1.0), &all), [0, 1, 2]);
+}
+
+#[test]
+fn what_ends_already_counts_as_launched() {
+    let (goal, tasks) = (goal(3, 1.0, 1.0), [old("a"), told_to_end(old("b")), told_to_end(old("c"))]);
+    let mut course = Course::scale(&goal, &tasks, 0);
+    assert_eq!(course.next(&goal, &tasks), Decision { launch: 0, kill: vec![], done: true });
+    assert_eq!(course.next(&goal, &tasks[..2]).launch, 1);
+    let before = Goal { profile: Profile::V1_7, ..goal };
+    assert_eq!(Course::scale(&before, &tasks, 0).next(&before, &tasks).launch, 2);
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Engine {
         let affected: Vec<_> = plan.puts.keys().cloned().collect();
         let version = self.new_version();
         self.cancel_all_over(&affected);
-        self.name_tasks(&plan.kill);
+        self.name_tasks(&plan.kill, &deployment);
         let groups = self.put_groups(plan.groups);
         let apps = self.put_specs(plan.puts, &version);
         self.unsaved = Unsaved::Change;
@@ -255,6 +255,7 @@ impl Engine {
             std::mem::take(&mut self.state.deployments).into_iter().partition(over);
         self.state.deployments = kept;
         for deployment in cancelled {
+            self.hidden.remove(&deployment.id);
             self.announce_cancelled(&deployment);
             self.touched.extend(deployment.originals.into_keys());
         }
@@ -314,8 +315,16 @@ impl Engine {
         let position = self.state.deployments.iter().position(|d| d.id == id && self.is_visible(d));
         let Some(position) = position else { return Err(Refusal::NoDeployment(id.to_owned())) };
         let undoing = if force { None } else { Some(self.plan_undoing(position)?) };
+        let undoing = match undoing {
+            // A restart: all is as it was before, and nothing stands in its way (`GroupVersioningUtil.scala`).
+            Some(plan) if plan.steps.is_empty() => {
+                return Ok(Some(self.put_in_force(plan, uuid(&self.context.entropy), None, true)));
+            }
+            other => other,
+        };
         let cancelled = self.state.deployments.remove(position);
         self.unsaved = Unsaved::Change;
+        self.hidden.remove(&cancelled.id);
         self.announce_cancelled(&cancelled);
         self.touched.extend(cancelled.originals.into_keys());
         Ok(undoing.map(|plan| self.put_in_force(plan, uuid(&self.context.entropy), None, true)))

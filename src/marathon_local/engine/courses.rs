@@ -1,6 +1,6 @@
 //! What is done about an app, and how far the actions of deployments came.
 
-use super::Engine;
+use super::{CHECK_INTERVAL, Engine};
 use crate::marathon_local::decide::{self, Course, Decision, Goal};
 use crate::marathon_local::state::{ActionKind, Deployment, StepAction};
 use crate::model::AppId;
@@ -13,6 +13,13 @@ pub(super) struct InCourse {
     course: Course,
     /// Whether nothing was left to do at some look: what happens to its tasks later is not the deployment's.
     done: bool,
+}
+
+impl InCourse {
+    /// A task of the current version was given up.
+    pub(super) fn lost_for_good(&mut self) {
+        self.course.lost_for_good();
+    }
 }
 
 impl Engine {
@@ -35,7 +42,8 @@ impl Engine {
             (Some(record), _) => record.last_config_change(),
         };
         let tasks = self.tasks.get(app).into_iter().flatten();
-        let tasks: Vec<_> = tasks.map(|task| task.view(version)).collect();
+        let deployment = begun.map(|(deployment, _)| deployment.id.as_str());
+        let tasks: Vec<_> = tasks.map(|task| task.view(version, deployment)).collect();
         let scheduled = self.withheld.get(app).map_or(0, |withheld| withheld.count);
         let course = || match action {
             Some(ActionKind::RestartApplication) => Some(Course::replace(&goal, &tasks)),
@@ -51,13 +59,31 @@ impl Engine {
         let decision = match &mut course {
             Some(course) => course.next(&goal, &tasks),
             None if is_waiting => decide::wait(&goal, &tasks, scheduled),
-            None => decide::steady(&goal, &tasks),
+            None => {
+                let locked = self.state.deployments.iter().any(|deployment| deployment.affects(app));
+                let decision = decide::steady(&goal, &tasks, !locked && self.to_check.contains(app));
+                if !decision.done {
+                    self.check_later(app);
+                }
+                decision
+            }
         };
+        self.to_check.remove(app);
         if let (Some(course), true) = (course, step.is_some()) {
             let done = was_done || decision.done;
             self.courses.insert(app.clone(), InCourse { step, course, done });
         }
         self.carry_out(app, &decision);
+    }
+
+    /// Leaves what an app has too much to the next check of all.
+    fn check_later(&mut self, app: &AppId) {
+        let now = self.context.clock.boot();
+        if self.surplus.is_empty() && self.next_check <= now {
+            let missed = now.saturating_sub(self.next_check).as_secs() / CHECK_INTERVAL.as_secs();
+            self.next_check += CHECK_INTERVAL.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX) + 1);
+        }
+        self.surplus.insert(app.clone());
     }
 
     /// The deployment that will come to an app later.

@@ -133,14 +133,14 @@ impl Engine {
         self.change(update, kill.force).map(accepted)
     }
 
-    /// Notes which tasks go first.
-    pub(super) fn name_tasks(&mut self, tasks: &BTreeSet<String>) {
+    /// Notes which tasks a deployment ends first.
+    pub(super) fn name_tasks(&mut self, tasks: &BTreeSet<String>, deployment: &str) {
         if tasks.is_empty() {
             return;
         }
         for task in self.tasks.values_mut().flatten() {
             if tasks.contains(&task.spec.id) {
-                task.name();
+                task.name_for(deployment);
             }
         }
     }

@@ -125,6 +125,7 @@ impl Engine {
                 if tasks.is_empty() {
                     self.tasks.remove(&app);
                 }
+                self.to_check.insert(app.clone());
                 self.ended(&task, &end);
             }
             Happening::Progress(Progress::Lost) => self.reachability(&app, position, false),

@@ -1,8 +1,8 @@
 //! Tasks of whose agents nothing is heard.
 //!
 //! Source: `docs/docs/unreachable.md` and `core/task/jobs/impl/ExpungeOverdueLostTasksActor.scala` of mesosphere/marathon.
-//! After a first time another task is started, after a second one the old one is given up; who comes back in between
-//! is one too many and goes first.
+//! After a first time another task is started, after a second one the old one is given up; when it comes back in between
+//! there is one too many.
 
 use std::time::Duration;
 
@@ -40,10 +40,7 @@ impl Engine {
             (TaskState::Unreachable, true) => {
                 task.state = TaskState::Running;
                 task.unreachable_since = None;
-                // Its place is taken.
-                if std::mem::take(&mut task.inactive) {
-                    task.name();
-                }
+                task.inactive = false;
             }
             _ => return,
         }
@@ -66,6 +63,11 @@ impl Engine {
     fn give_up(&mut self, task: &Task) {
         tracing::info!(task = task.spec.id, "an unreachable task is given up");
         let (instance, app) = (task.instance().to_owned(), task.spec.app_id.clone());
+        let current = self.state.apps.get(&app).is_some_and(|r| task.is_since(r.last_config_change()));
+        if let Some(course) = self.courses.get_mut(&app).filter(|_| current) {
+            course.lost_for_good();
+        }
+        self.to_check.insert(app.clone());
         self.given_up.insert(task.spec.id.clone(), (instance, app));
     }
 
@@ -84,6 +86,7 @@ impl Engine {
                 continue;
             }
             self.touched.insert(app.clone());
+            self.to_check.insert(app.clone());
             gone.extend(tasks.extract_if(.., |task| is_due(task) && task.inactive));
             for task in tasks.iter_mut().filter(|task| is_due(task)) {
                 task.inactive = true;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::{ending, goal, good, new, old};
+use super::super::tests::{goal, good, new, old, told_to_end};
 use super::*;
 use crate::marathon_local::decide::Standing;
 
@@ -41,7 +41,7 @@ fn older_versions_count_what_is_there_and_not_what_is_healthy() {
         Replacement::begin(&goal, &tasks).next(&goal, &tasks).kill
     };
     assert_eq!(at_once(goal(2, 0.5, 0.0)), Vec::<usize>::new());
-    assert_eq!(at_once(Goal { heeds_health: false, ..goal(2, 0.5, 0.0) }), [0]);
+    assert_eq!(at_once(Goal { profile: Profile::V1_8, ..goal(2, 0.5, 0.0) }), [0]);
 }
 
 #[test]
@@ -54,11 +54,11 @@ fn an_old_one_goes_for_each_new_one_that_is_good() {
     assert_eq!(replacement.next(&goal, &both), Decision::default());
     let one = [old("a"), old("b"), good(new("c")), new("d")];
     assert_eq!(replacement.next(&goal, &one).kill, [0]);
-    let waiting = [ending(old("a")), old("b"), good(new("c")), new("d")];
+    let waiting = [told_to_end(old("a")), old("b"), good(new("c")), new("d")];
     assert_eq!(replacement.next(&goal, &waiting), Decision::default());
     let all = [old("b"), good(new("c")), good(new("d"))];
     assert_eq!(replacement.next(&goal, &all), Decision { launch: 0, kill: vec![0], done: false });
-    assert!(!replacement.next(&goal, &[ending(old("b")), good(new("c")), good(new("d"))]).done);
+    assert!(!replacement.next(&goal, &[told_to_end(old("b")), good(new("c")), good(new("d"))]).done);
     assert!(replacement.next(&goal, &[good(new("c")), good(new("d"))]).done);
     // What was good once counts, whatever it is now.
     let later = TaskView { healthy: false, ..good(new("d")) };
@@ -91,7 +91,7 @@ fn single_tasks_stop_before_others_start() {
     let (goal, tasks) = (goal(1, 0.0, 0.0), [old("a")]);
     let mut replacement = Replacement::begin(&goal, &tasks);
     assert_eq!(replacement.next(&goal, &tasks), Decision { launch: 0, kill: vec![0], done: false });
-    assert_eq!(replacement.next(&goal, &[ending(old("a"))]).launch, 0);
+    assert_eq!(replacement.next(&goal, &[told_to_end(old("a"))]).launch, 0);
     assert_eq!(replacement.next(&goal, &[]).launch, 1);
 }
 
@@ -116,7 +116,39 @@ fn old_ones_of_which_nothing_is_heard_are_not_waited_for() {
     let (goal, lost) = (goal(1, 1.0, 0.0), TaskView { stage: Stage::Unreachable, ..old("a") });
     let mut replacement = Replacement::begin(&goal, &[old("a")]);
     assert_eq!(replacement.next(&goal, &[lost, good(new("b"))]).kill, [0]);
-    assert!(replacement.next(&goal, &[ending(lost), good(new("b"))]).done);
+    assert!(replacement.next(&goal, &[told_to_end(lost), good(new("b"))]).done);
+}
+
+#[test]
+fn lost_ones_of_before_go_in_their_turn() {
+    let goal = goal(2, 1.0, 0.0);
+    let inactive = TaskView { stage: Stage::Inactive, healthy: false, ..old("a") };
+    let tasks = [inactive, old("b"), old("c")];
+    let mut replacement = Replacement::begin(&goal, &tasks);
+    // Three are there and two are wanted: the one that is not healthy goes.
+    let first = replacement.next(&goal, &tasks);
+    assert_eq!((first.kill, first.launch), (vec![0], 0));
+    let second = replacement.next(&goal, &tasks[1..]);
+    assert_eq!(second, Decision { launch: 1, kill: vec![], done: false });
+    let unreachable = TaskView { stage: Stage::Unreachable, healthy: false, ..old("a") };
+    let tasks = [unreachable, old("b")];
+    let mut replacement = Replacement::begin(&goal, &tasks);
+    assert_eq!(replacement.next(&goal, &tasks), Decision::default(), "no word of it comes, and no room");
+}
+
+#[test]
+fn nothing_takes_the_place_of_a_new_one_that_is_given_up() {
+    for (profile, launched) in [(Profile::V1_7, 1), (Profile::V1_8, 0), (Profile::V1_11, 0)] {
+        let goal = Goal { profile, ..goal(2, 0.5, 0.0) };
+        let lost = TaskView { stage: Stage::Inactive, ..new("d") };
+        let tasks = [good(new("c")), lost];
+        let mut replacement = Replacement::begin(&goal, &tasks);
+        assert_eq!(replacement.next(&goal, &tasks).launch, launched, "{profile}");
+    }
+    let goal = goal(2, 0.5, 0.0);
+    let mut replacement = Replacement::begin(&goal, &[good(new("c")), new("d")]);
+    replacement.lost_for_good();
+    assert_eq!(replacement.next(&goal, &[good(new("c"))]), Decision::default(), "it waits for ever");
 }
 
 /// A task of the world below.
@@ -200,12 +232,12 @@ proptest! {
         minimum in 0.0_f64..=1.0,
         over in 0.0_f64..=1.0,
         resident: bool,
-        heeds_health: bool,
+        profile in proptest::sample::select(vec![Profile::V1_7, Profile::V1_8, Profile::V1_11]),
         old in 0_usize..10,
         started in 0_usize..8,
         events in proptest::collection::vec((any::<bool>(), 0_usize..16), 0..200),
     ) {
-        let goal = Goal { resident, heeds_health, ..goal(instances, minimum, over) };
+        let goal = Goal { resident, profile, ..goal(instances, minimum, over) };
         let mut world = World::new(goal, old, started.min(instances));
         let began_with = world.tasks.len();
         let most = world.replacement.maximum.max(began_with);
