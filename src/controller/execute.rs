@@ -190,6 +190,9 @@ impl Executor {
             Err(Stopped::Skipped(why)) => {
                 Ended { index, result: OutcomeResult::Skipped(why), records: self.abandon(action, inventory) }
             }
+            Err(Stopped::Overtaken(why)) => {
+                Ended { index, result: OutcomeResult::Skipped(why), records: Vec::new() }
+            }
             Err(Stopped::Refused(refused)) => {
                 let (result, records) = self.refused(action, inventory, refused);
                 Ended { index, result, records }
@@ -337,9 +340,7 @@ impl Executor {
         let force = self.still_there(app_id, there).await?;
         self.still_leading()?;
         if let Some(recreation) = recreation {
-            if self.is_taken_at_once(app_id, recreation).await? {
-                return Ok(Vec::new());
-            }
+            self.ask_before_deletion(app_id, recreation).await?;
             self.still_leading()?;
         }
         self.marathon.delete(app_id, force).await.map_err(|error| Stopped::writing(&error))?;
@@ -402,6 +403,8 @@ struct There<'a> {
 /// Why an action did not run to its end.
 enum Stopped {
     Skipped(String),
+    /// What is desired is there before that was expected. What was announced stays so, and tells the next look.
+    Overtaken(String),
     /// Marathon does not take what was to be created, and will not by itself.
     Refused(OutcomeResult),
     Failed {

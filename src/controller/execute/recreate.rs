@@ -29,23 +29,22 @@ const FOR_THE_VOLUMES: [&str; 4] = [
 const LONGEST_REASON: usize = 512;
 
 impl Executor {
-    /// Asks Marathon for the new definition while the old one is there. Returns whether it took it after all: then there
-    /// is nothing to delete, and the next look finds it.
-    pub(super) async fn is_taken_at_once(
+    /// Asks Marathon for the new definition while the old one is there. Where it takes it after all there is nothing to
+    /// delete.
+    pub(super) async fn ask_before_deletion(
         &self,
         app_id: &AppId,
         recreation: &Recreation,
-    ) -> Result<bool, Stopped> {
+    ) -> Result<(), Stopped> {
         match self.marathon.replace(app_id, &recreation.in_place, false).await {
-            Ok(_) => return Ok(true),
+            Ok(_) => return Err(Stopped::Overtaken("Marathon makes the change in place".to_owned())),
             Err(error) if is_for_the_volumes(&error, &recreation.app) => {}
             Err(error) => return Err(nothing_deleted(&error)),
         }
         self.still_leading()?;
         match self.marathon.create(&recreation.app).await {
-            // Somebody removed it meanwhile.
-            Ok(_) => Ok(true),
-            Err(MarathonError::AlreadyExists { .. }) => Ok(false),
+            Ok(_) => Err(Stopped::Overtaken("somebody removed it, and it is created anew".to_owned())),
+            Err(MarathonError::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(nothing_deleted(&error)),
         }
     }

@@ -112,6 +112,8 @@ async fn what_is_possible_in_place_after_all_is_not_deleted() {
     rig.converge(&resident(1)).await.unwrap();
     rig.writes();
     rig.cluster.with(|inner| inner.lenient = true);
+    let (_, outcomes) = rig.pass(&resident(2)).await;
+    assert!(matches!(outcomes[0].result, OutcomeResult::Skipped(_)), "nothing is said to be deleted");
     rig.converge(&resident(2)).await.unwrap();
     assert_eq!(rig.writes(), ASKED_AND_DELETED[..1]);
     assert_eq!((there(&rig), rig.inventory().intents.len()), ((Some(2), 1), 0));
