@@ -6,6 +6,10 @@
 //! no way back from the first one. How far a removal is stands in the app and in the plan, so that every look finds
 //! out anew: nothing has to be remembered.
 //!
+//! Cosmos compares the ids of the framework, too. Its watch goes on in memory though the app may have been made anew
+//! meanwhile; here the app itself says that it uninstalls, and must be at the version that was looked at. Nor could the ids
+//! tell the end: Cosmos takes those that cannot be read for the same ones, as it must.
+//!
 //! Pure. Sources: `handler/UninstallHandler.scala`, `service/ServiceUninstaller.scala` and `AdminRouterClient.scala` of
 //! dcos/cosmos; `http/queries/PlansQueries.java`, `http/types/*Info.java`, `scheduler/SchedulerConfig.java` and
 //! `scheduler/plan/Status.java` of mesosphere/dcos-commons.
