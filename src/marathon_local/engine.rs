@@ -15,6 +15,7 @@ mod pods;
 mod requests;
 mod tasks;
 mod unreachable;
+mod vacancies;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,8 @@ use crate::model::AppId;
 use crate::workers::Workers;
 
 use courses::InCourse;
+use vacancies::Vacancy;
+
 pub use requests::{Answer, Embed, GroupEmbed, Kill, Request, Selection};
 
 /// How many requests or events one batch may hold.
@@ -138,6 +141,8 @@ pub struct Engine {
     next_check: Duration,
     delays: Delays,
     withheld: BTreeMap<AppId, Withheld>,
+    /// The instances of each app that wait for their next task.
+    vacant: BTreeMap<AppId, Vec<Vacancy>>,
     /// Apps that something happened to since the last look.
     touched: BTreeSet<AppId>,
     /// Deployments that cannot be seen yet, with the boot time from which on they can.
@@ -172,6 +177,7 @@ impl Engine {
             next_check,
             delays: Delays::default(),
             withheld: BTreeMap::new(),
+            vacant: BTreeMap::new(),
             touched,
             hidden: BTreeMap::new(),
             given_up: BTreeMap::new(),

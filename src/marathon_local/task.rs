@@ -117,6 +117,11 @@ impl Task {
         self.kill();
     }
 
+    /// Whether nobody is to take its place when it has ended.
+    pub fn is_sentenced(&self) -> bool {
+        self.sentenced
+    }
+
     /// Notes that a deployment ends it first where there are too many.
     pub fn name_for(&mut self, deployment: &str) {
         self.named_by = Some(deployment.to_owned());

@@ -122,7 +122,7 @@ async fn failures_delay_the_next_launch_for_hours_in_no_time() {
     world.expect(201, "POST", "/v2/apps", app).await;
     world.pass(5).await;
     let app = world.app("/a").await;
-    assert_eq!((&app["lastTaskFailure"]["state"], &app["tasks"]), (&json!("TASK_FAILED"), &json!([])));
+    assert_eq!((&app["lastTaskFailure"]["state"], &app["tasksRunning"]), (&json!("TASK_FAILED"), &json!(0)));
     let queue = world.expect(200, "GET", "/v2/queue", Value::Null).await;
     assert!(
         (590..=600).contains(&queue["queue"][0]["delay"]["timeLeftSeconds"].as_u64().unwrap()),

@@ -248,3 +248,68 @@ async fn a_replacement_waits_for_ever_for_a_new_task_that_is_given_up() {
         world.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_outlives_its_tasks_since_1_8() {
+    for profile in [Profile::V1_7, Profile::V1_8, Profile::V1_11] {
+        let world = Virtual::start_as(profile, "*").await;
+        world
+            .expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "fails", "after": 5, "times": 1}))
+            .await;
+        let app = json!({"id": "/a", "cmd": "run", "backoffSeconds": 60});
+        world.expect(201, "POST", "/v2/apps", app).await;
+        world.pass(1).await;
+        let first = world.tasks("/a").await;
+        world.pass(20).await;
+        let between = world.app("/a").await;
+        assert_eq!(between["tasksRunning"], 0);
+        world.pass(60).await;
+        let second = world.tasks("/a").await;
+        assert_eq!(second.len(), 1);
+        let instance =
+            |id: &str| id.rsplit_once('.').map(|(instance, number)| (instance.to_owned(), number.to_owned()));
+        let ((before, _), (after, number)) = (instance(&first[0]).unwrap(), instance(&second[0]).unwrap());
+        if profile == Profile::V1_7 {
+            assert_eq!(between["tasks"], json!([]));
+            assert_ne!(before, after);
+        } else {
+            assert_eq!(
+                (between["tasks"][0]["id"].as_str(), between["tasks"].as_array().unwrap().len()),
+                (Some(&*first[0]), 1)
+            );
+            assert_eq!(between["tasks"][0]["state"], "TASK_FAILED");
+            assert_eq!(between["tasks"][0].get("version"), None);
+            assert_eq!((before, number.as_str()), (after, "2"));
+        }
+        world.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_keeps_its_definition_until_it_is_replaced() {
+    let world = Virtual::start().await;
+    created(&world, json!({"id": "/a", "cmd": "run", "instances": 2})).await;
+    let old = world.app("/a").await["version"].clone();
+    world.expect(204, "PUT", "/local/outcomes/a", json!({"outcome": "neverStarts"})).await;
+    let change = world.expect(200, "PUT", "/v2/apps/a", json!({"env": {"A": "b"}})).await;
+    world.pass(10).await;
+    let deployment = change["deploymentId"].as_str().unwrap();
+    world.expect(202, "DELETE", &format!("/v2/deployments/{deployment}?force=true"), Value::Null).await;
+    let tasks = world.app("/a").await["tasks"].as_array().unwrap().clone();
+    assert_eq!(tasks.iter().filter(|task| task["version"] == old).count(), 2);
+    world.expect(204, "DELETE", "/local/outcomes", Value::Null).await;
+    // With the end of one that never starts they are counted, and the other one goes, too.
+    let new = tasks.iter().find(|task| task["version"] != old).unwrap()["id"].as_str().unwrap();
+    world.expect(200, "DELETE", &format!("/v2/apps/a/tasks/{new}"), Value::Null).await;
+    world.pass(30).await;
+    let left = world.app("/a").await["tasks"].as_array().unwrap().clone();
+    assert_eq!(left.iter().filter(|task| task["version"] == old).count(), left.len());
+    let killed = left[0]["id"].as_str().unwrap().to_owned();
+    world.expect(200, "DELETE", &format!("/v2/apps/a/tasks/{killed}"), Value::Null).await;
+    world.pass(30).await;
+    let app = world.app("/a").await;
+    let versions: Vec<_> =
+        app["tasks"].as_array().unwrap().iter().map(|task| task["version"].clone()).collect();
+    assert_eq!((versions, &app["tasksRunning"]), (vec![old.clone(), old], &json!(2)));
+    world.stop().await;
+}

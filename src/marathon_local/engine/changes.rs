@@ -292,6 +292,7 @@ impl Engine {
             match (put, self.state.apps.get_mut(&id)) {
                 (None, _) => {
                     self.state.apps.remove(&id);
+                    self.vacant.remove(&id);
                     self.announce_checks_removed(&id, before.get(&id).and_then(Option::as_ref));
                 }
                 (Some((app, timing)), Some(record)) => record.put(app, version, timing, kept),

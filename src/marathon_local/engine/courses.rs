@@ -16,6 +16,11 @@ pub(super) struct InCourse {
 }
 
 impl InCourse {
+    /// Whether tasks are replaced.
+    pub(super) fn replaces(&self) -> bool {
+        matches!(self.course, Course::Replace(_)) && !self.done
+    }
+
     /// A task of the current version was given up.
     pub(super) fn lost_for_good(&mut self) {
         self.course.lost_for_good();
@@ -54,6 +59,7 @@ impl Engine {
         };
         let step = begun.map(|(deployment, _)| (deployment.id.clone(), deployment.current));
         let kept = self.courses.remove(app).filter(|kept| kept.step == step);
+        let begins_to_replace = kept.is_none() && action == Some(ActionKind::RestartApplication);
         let was_done = kept.as_ref().is_some_and(|kept| kept.done);
         let mut course = kept.map(|kept| kept.course).or_else(course);
         let decision = match &mut course {
@@ -72,6 +78,9 @@ impl Engine {
         if let (Some(course), true) = (course, step.is_some()) {
             let done = was_done || decision.done;
             self.courses.insert(app.clone(), InCourse { step, course, done });
+        }
+        if begins_to_replace {
+            self.forget_old_vacancies(app);
         }
         self.carry_out(app, &decision);
     }

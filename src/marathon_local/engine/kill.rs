@@ -105,8 +105,10 @@ impl Engine {
                 killed.push(view::task_json(task, profile));
                 if kill.wipe {
                     executor.wipe(&task.spec);
+                    task.sentence();
+                } else {
+                    task.kill();
                 }
-                task.kill();
                 self.touched.insert(app.clone());
             }
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cause, Engine, LAUNCH_RETRY, Withheld, uuid};
+use super::{Cause, Engine, LAUNCH_RETRY, Vacancy, Withheld, uuid};
 use crate::clock::Clock;
 use crate::marathon_local::definition::{self, HealthCheck, ReadinessCheck};
 use crate::marathon_local::executor::{
@@ -26,6 +26,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 impl Engine {
     /// Launches tasks of the app, or notes that they are due.
     pub(super) fn launch(&mut self, app: &AppId, count: usize) {
+        self.keep_vacant(app, count);
         let wait = self.delays.left(app, self.context.clock.boot());
         let mut missing = count;
         let mut cause = Cause::Backoff;
@@ -57,7 +58,9 @@ impl Engine {
     fn launch_one(&mut self, app_id: &AppId) -> Result<(), Cause> {
         let Some(record) = self.state.apps.get(app_id) else { return Ok(()) };
         let original = self.before_its_turn(app_id).and_then(|d| d.originals.get(app_id)?.as_ref());
-        let definition = original.unwrap_or(&record.app);
+        let vacancy = self.vacant.get(app_id).and_then(|vacant| vacant.first()).cloned();
+        let of_instance = vacancy.as_ref().map(|vacancy| &vacancy.last.app);
+        let definition = of_instance.or(original).unwrap_or(&record.app);
         let since = if original.is_some() { "" } else { record.last_config_change() };
         let present = self.tasks.get(app_id).into_iter().flatten();
         let context = &self.context;
@@ -82,7 +85,9 @@ impl Engine {
             return Err(Cause::Ports);
         };
         let spec = Arc::new(TaskSpec {
-            id: task_id(app_id, &uuid(&context.entropy), definition),
+            id: vacancy
+                .as_ref()
+                .map_or_else(|| task_id(app_id, &uuid(&context.entropy), definition), Vacancy::next_id),
             app_id: app_id.clone(),
             app: definition.clone(),
             host: context.host,
@@ -102,6 +107,11 @@ impl Engine {
         let task = Task::new(spec, kill, context.clock.wall());
         self.announce_task(&task, "TASK_STAGING", "");
         self.tasks.entry(app_id.clone()).or_default().push(task);
+        if vacancy.is_some()
+            && let Some(vacant) = self.vacant.get_mut(app_id)
+        {
+            vacant.remove(0);
+        }
         Ok(())
     }
 
@@ -126,6 +136,7 @@ impl Engine {
                     self.tasks.remove(&app);
                 }
                 self.to_check.insert(app.clone());
+                self.vacate(&task, &end);
                 self.ended(&task, &end);
             }
             Happening::Progress(Progress::Lost) => self.reachability(&app, position, false),

@@ -78,7 +78,9 @@ impl Engine {
         put("tasksUnhealthy", checked().filter(|t| t.is_unhealthy()).count().into());
         put("deployments", self.locks(id).into_iter().map(|id| json!({"id": id})).collect());
         if embed.tasks {
-            put("tasks", tasks().map(|task| task_json(task, self.context.installation.profile)).collect());
+            let profile = self.context.installation.profile;
+            let ended = self.vacant.get(id).into_iter().flatten().map(|vacancy| vacancy.json(profile));
+            put("tasks", tasks().map(|task| task_json(task, profile)).chain(ended).collect());
         }
         if let Some(failure) = record.last_failure.as_ref().filter(|_| embed.last_failure) {
             put("lastTaskFailure", failure.clone());
@@ -95,15 +97,18 @@ impl Engine {
 
     /// Tasks of apps, of an app or those below a group, in some states or in all.
     pub(super) fn tasks_json(&self, of: Option<&str>, states: &[String]) -> Value {
-        let apps = self.tasks.iter().filter(|(id, _)| {
-            let is_app = self.state.apps.get(*id).is_some_and(|record| !pod::is_pod(&record.app));
-            is_app
-                && !self.context.faults.hides(id)
-                && of.is_none_or(|of| id.as_str() == of || id.is_below(of))
-        });
+        let profile = self.context.installation.profile;
+        let is_asked = |id: &AppId| {
+            let is_app = self.state.apps.get(id).is_some_and(|record| !pod::is_pod(&record.app));
+            let is_of = of.is_none_or(|of| id.as_str() == of || id.is_below(of));
+            is_app && is_of && !self.context.faults.hides(id)
+        };
         let state = |task: &&Task| states.is_empty() || states.iter().any(|s| s == state_word(task.state));
-        let tasks = apps.flat_map(|(_, tasks)| tasks).filter(state);
-        json!({"tasks": tasks.map(|task| task_json(task, self.context.installation.profile)).collect::<Vec<_>>()})
+        let tasks = self.tasks.iter().filter(|(id, _)| is_asked(id)).flat_map(|(_, tasks)| tasks);
+        let ended = self.vacant.iter().filter(|(id, _)| states.is_empty() && is_asked(id));
+        let ended = ended.flat_map(|(_, vacant)| vacant).map(|vacancy| vacancy.json(profile));
+        let tasks = tasks.filter(state).map(|task| task_json(task, profile));
+        json!({"tasks": tasks.chain(ended).collect::<Vec<_>>()})
     }
 
     /// A line for each service port of each app, with the places where it is served (until 1.9).
