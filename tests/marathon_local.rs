@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
+#[path = "marathon_local/backoff.rs"]
+mod backoff;
 #[path = "marathon_local/command.rs"]
 mod command;
 #[path = "marathon_local/events.rs"]

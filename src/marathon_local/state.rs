@@ -135,7 +135,7 @@ impl AppRecord {
 
     /// The version since which tasks run the configuration in force.
     pub fn last_config_change(&self) -> &str {
-        self.info("lastConfigChangeAt")
+        last_config_change(&self.app)
     }
 
     /// A kept definition.
@@ -143,9 +143,18 @@ impl AppRecord {
         self.versions().find(|app| app.version() == version)
     }
 
-    fn info(&self, key: &str) -> &str {
-        self.app.get("versionInfo").and_then(|i| i.get(key)).and_then(Value::as_str).unwrap_or_default()
+    fn info<'a>(&'a self, key: &str) -> &'a str {
+        info(&self.app, key)
     }
+}
+
+/// The version of the last change of a definition's configuration, which scaling is not.
+pub fn last_config_change(app: &App) -> &str {
+    info(app, "lastConfigChangeAt")
+}
+
+fn info<'a>(app: &'a App, key: &str) -> &'a str {
+    app.get("versionInfo").and_then(|i| i.get(key)).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A definition with its times.

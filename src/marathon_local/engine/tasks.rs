@@ -17,6 +17,7 @@ use crate::marathon_local::executor::{
 use crate::marathon_local::placement::Placement;
 use crate::marathon_local::pod;
 use crate::marathon_local::ports;
+use crate::marathon_local::state::last_config_change;
 use crate::marathon_local::task::{Readiness, Task, TaskState};
 use crate::model::{App, AppId};
 
@@ -27,7 +28,7 @@ impl Engine {
     /// Launches tasks of the app, or notes that they are due.
     pub(super) fn launch(&mut self, app: &AppId, count: usize) {
         self.keep_vacant(app, count);
-        let wait = self.delays.left(app, self.context.clock.boot());
+        let wait = self.delays.left(app, self.config_to_launch(app), self.context.clock.boot());
         let mut missing = count;
         let mut cause = Cause::Backoff;
         while missing > 0 && wait.is_zero() {
@@ -56,12 +57,9 @@ impl Engine {
     }
 
     fn launch_one(&mut self, app_id: &AppId) -> Result<(), Cause> {
-        let Some(record) = self.state.apps.get(app_id) else { return Ok(()) };
-        let original = self.before_its_turn(app_id).and_then(|d| d.originals.get(app_id)?.as_ref());
+        let Some(definition) = self.definition_to_launch(app_id) else { return Ok(()) };
         let vacancy = self.vacant.get(app_id).and_then(|vacant| vacant.first()).cloned();
-        let of_instance = vacancy.as_ref().map(|vacancy| &vacancy.last.app);
-        let definition = of_instance.or(original).unwrap_or(&record.app);
-        let since = if original.is_some() { "" } else { record.last_config_change() };
+        let since = last_config_change(definition);
         let present = self.tasks.get(app_id).into_iter().flatten();
         let context = &self.context;
         let placement = Placement {
@@ -106,6 +104,7 @@ impl Engine {
         });
         let task = Task::new(spec, kill, context.clock.wall());
         self.announce_task(&task, "TASK_STAGING", "");
+        self.came_on(&task.spec);
         self.tasks.entry(app_id.clone()).or_default().push(task);
         if vacancy.is_some()
             && let Some(vacant) = self.vacant.get_mut(app_id)
@@ -113,6 +112,25 @@ impl Engine {
             vacant.remove(0);
         }
         Ok(())
+    }
+
+    /// The definition that an app's next task has: that of its instance; of a new one until a deployment comes to the app,
+    /// the one before.
+    fn definition_to_launch(&self, app: &AppId) -> Option<&App> {
+        let of_instance = self.vacant.get(app).and_then(|vacant| Some(&vacant.first()?.last.app));
+        let original = || self.before_its_turn(app).and_then(|d| d.originals.get(app)?.as_ref());
+        of_instance.or_else(original).or_else(|| self.state.apps.get(app).map(|record| &record.app))
+    }
+
+    /// The configuration that an app's next task has.
+    pub(super) fn config_to_launch(&self, app: &AppId) -> &str {
+        self.definition_to_launch(app).map(last_config_change).unwrap_or_default()
+    }
+
+    /// A task came further: others of its configuration wait anew where they have to (`NotifyRateLimiterStepImpl.scala`).
+    fn came_on(&mut self, spec: &TaskSpec) {
+        let config = last_config_change(&spec.app);
+        self.delays.came_further(&spec.app_id, config, self.context.clock.boot());
     }
 
     /// Takes note of what happened to a task.
@@ -171,6 +189,7 @@ impl Engine {
         }
         if let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) {
             self.announce_task(task, state.name(), "");
+            self.came_on(&Arc::clone(&task.spec));
         }
     }
 
@@ -269,14 +288,14 @@ impl Engine {
         let timestamp = super::view::time(self.context.clock.wall());
         tracing::info!(task = task.spec.id, state, message, "a task ended");
         let Some(record) = self.state.apps.get_mut(app) else { return };
-        let current = task.is_since(record.last_config_change());
         if state != "TASK_FINISHED" {
             record.last_failure = Some(failure(task, state, &message, &timestamp));
         }
         // Only what the task itself did wrong delays the next one of the same configuration.
-        if current && task.unhealthy.is_none() {
-            let backoff = definition::backoff(&record.app);
-            self.delays.failed(app, &backoff, self.context.clock.boot());
+        if task.unhealthy.is_none() {
+            let definition = &task.spec.app;
+            let (config, backoff) = (last_config_change(definition), definition::backoff(definition));
+            self.delays.failed(app, config, &backoff, self.context.clock.boot());
         }
         if state != "TASK_FINISHED" {
             self.came_further();

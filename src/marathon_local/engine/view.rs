@@ -178,7 +178,7 @@ impl Engine {
         let items = self.withheld.iter().filter(|(id, _)| !self.context.faults.hides(id));
         let items = items.filter_map(|(id, withheld)| {
             let record = self.state.apps.get(id)?;
-            let left = self.delays.left(id, self.context.clock.boot());
+            let left = self.delays.left(id, self.config_to_launch(id), self.context.clock.boot());
             let key = if pod::is_pod(&record.app) { "pod" } else { "app" };
             let mut item = json!({
                 key: definition_json(&record.app),
