@@ -122,6 +122,15 @@ impl TaskView<'_> {
     fn is_sentenced(&self) -> bool {
         self.standing == Standing::Sentenced
     }
+
+    fn is_lost(&self) -> bool {
+        matches!(self.stage, Stage::Unreachable | Stage::Inactive)
+    }
+
+    /// Whether nothing is to be waited for: it was told to end and cannot hear it.
+    fn is_given_up(&self) -> bool {
+        self.is_sentenced() && self.is_lost()
+    }
 }
 
 impl Course {
@@ -163,9 +172,10 @@ pub fn steady(goal: &Goal, tasks: &[TaskView<'_>], check: bool) -> Decision {
     let ending = if check { 0 } else { ending(goal, tasks) };
     let launch = goal.instances.saturating_sub(victims.len() + ending);
     let surplus = victims.len().saturating_sub(goal.instances);
+    let is_right = surplus == 0 && victims.len() + launch >= goal.instances;
     order_of_killing(goal, tasks, &mut victims);
     victims.truncate(if check { surplus } else { 0 });
-    Decision { launch, kill: victims, done: check || surplus == 0 }
+    Decision { launch, kill: victims, done: check || is_right }
 }
 
 /// What to do about an app that a deployment holds and has not come to: what is there stays, and what is due is launched.
@@ -179,13 +189,14 @@ pub fn wait(goal: &Goal, tasks: &[TaskView<'_>], scheduled: usize) -> Decision {
 /// What to do about an app that is gone.
 pub fn stop(tasks: &[TaskView<'_>]) -> Decision {
     let left = tasks.iter().enumerate().filter(|(_, task)| !task.is_sentenced());
-    Decision { launch: 0, kill: left.map(|(i, _)| i).collect(), done: tasks.is_empty() }
+    let done = tasks.iter().all(TaskView::is_given_up);
+    Decision { launch: 0, kill: left.map(|(i, _)| i).collect(), done }
 }
 
 /// How many tasks end for good; since 1.8 they have a place until they have ended (`TaskStartActor.scala`).
 fn ending(goal: &Goal, tasks: &[TaskView<'_>]) -> usize {
-    let ending = tasks.iter().filter(|task| task.is_sentenced() && task.stage == Stage::Killing).count();
-    if goal.profile >= Profile::V1_8 { ending } else { 0 }
+    let ending = tasks.iter().filter(|task| task.is_sentenced() && task.stage != Stage::Inactive).count();
+    if goal.profile.instances_outlive_tasks() { ending } else { 0 }
 }
 
 /// The positions of the tasks that have a place.

@@ -111,6 +111,11 @@ impl Profile {
         if self >= Self::V1_11 { 50 } else { 25 }
     }
 
+    /// Whether an instance is there as long as nobody decides otherwise, whatever becomes of its task (1.8).
+    pub fn instances_outlive_tasks(self) -> bool {
+        self >= Self::V1_8
+    }
+
     /// Whether a replacement looks at the health of the tasks that it finds (1.10).
     pub fn heeds_health(self) -> bool {
         self >= Self::V1_11

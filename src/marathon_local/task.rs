@@ -111,10 +111,12 @@ impl Task {
         self.checks.clone()
     }
 
-    /// Tells it to end, for nobody to take its place.
+    /// Tells it to end, for nobody to take its place. It hears of that only where something is heard of it.
     pub fn sentence(&mut self) {
         self.sentenced = true;
-        self.kill();
+        if self.state != TaskState::Unreachable {
+            self.kill();
+        }
     }
 
     /// Whether nobody is to take its place when it has ended.

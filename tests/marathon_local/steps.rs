@@ -313,3 +313,45 @@ async fn an_instance_keeps_its_definition_until_it_is_replaced() {
     assert_eq!((versions, &app["tasksRunning"]), (vec![old.clone(), old], &json!(2)));
     world.stop().await;
 }
+
+/// An app whose only task is unreachable, and is waited for.
+async fn unreachable(world: &Virtual) -> Vec<String> {
+    let strategy = json!({"inactiveAfterSeconds": 80_000, "expungeAfterSeconds": 86_400});
+    let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1, "back": 1_000});
+    world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
+    created(world, json!({"id": "/a", "cmd": "run", "unreachableStrategy": strategy})).await;
+    world.tasks("/a").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_task_that_is_killed_is_so_when_it_is_back() {
+    let world = Virtual::start().await;
+    let first = unreachable(&world).await;
+    world.expect(200, "DELETE", "/v2/apps/a/tasks", Value::Null).await;
+    world.pass(30).await;
+    assert_eq!(world.tasks("/a").await, first, "nobody has counted yet");
+    world.pass(300).await;
+    let both = world.app("/a").await;
+    assert_eq!(
+        (both["tasks"].as_array().unwrap().len(), &both["tasks"][0]["state"]),
+        (2, &json!("TASK_UNREACHABLE"))
+    );
+    world.pass(1_000).await;
+    let left = world.tasks("/a").await;
+    assert!(left.len() == 1 && left != first);
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_the_end_of_an_unreachable_task() {
+    let world = Virtual::start().await;
+    unreachable(&world).await;
+    changed(&world, json!({"instances": 0})).await;
+    world.pass(30).await;
+    assert_eq!((world.deployments().await, world.tasks("/a").await.len()), (0, 1));
+    world.expect(200, "DELETE", "/v2/apps/a", Value::Null).await;
+    world.pass(30).await;
+    assert_eq!(world.deployments().await, 0);
+    world.expect(404, "GET", "/v2/apps/a", Value::Null).await;
+    world.stop().await;
+}

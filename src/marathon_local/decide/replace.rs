@@ -11,7 +11,6 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{Decision, Goal, Stage, TaskView};
-use crate::marathon_local::profile::Profile;
 
 /// How far it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +63,8 @@ impl Start {
 
 impl Replacement {
     pub(super) fn begin(goal: &Goal, tasks: &[TaskView<'_>]) -> Self {
-        let is_found =
-            |t: &&TaskView<'_>| !t.is_sentenced() && (outlives_its_task(goal) || t.stage != Stage::Inactive);
+        let outlives = goal.profile.instances_outlive_tasks();
+        let is_found = |t: &&TaskView<'_>| !t.is_sentenced() && (outlives || t.stage != Stage::Inactive);
         let found = || tasks.iter().filter(is_found);
         let healthy = found().filter(|task| !goal.profile.heeds_health() || task.healthy).count();
         let start = Start::new(goal, healthy, tasks.len());
@@ -80,7 +79,7 @@ impl Replacement {
             queue: old.iter().map(|task| id(task)).collect(),
             due: start.kill,
             old: old.iter().map(|task| id(task)).collect(),
-            lost: old.iter().filter(|task| is_lost(task)).map(|task| id(task)).collect(),
+            lost: old.iter().filter(|task| task.is_lost()).map(|task| id(task)).collect(),
             passed: found().filter(passes).map(id).collect(),
             given_up: 0,
         }
@@ -107,11 +106,11 @@ impl Replacement {
                 tasks.iter().position(|task| there.as_deref() == Some(task.id) && !task.is_sentenced()),
             );
         }
-        let started = if outlives_its_task(goal) {
+        let started = if goal.profile.instances_outlive_tasks() {
             let is_started = |task: &&TaskView<'_>| task.current && !task.is_sentenced();
             tasks.iter().filter(is_started).count() + self.given_up
         } else {
-            tasks.iter().filter(|task| task.current && !task.is_sentenced() && !is_lost(task)).count()
+            tasks.iter().filter(|task| task.current && !task.is_sentenced() && !task.is_lost()).count()
         };
         let room = goal.instances.min(self.maximum.saturating_sub(self.old.len()));
         Decision {
@@ -124,19 +123,20 @@ impl Replacement {
     /// Forgets old tasks that have ended, or of which nothing is heard any more. Where those are that have not been told
     /// to end.
     fn give_up_lost(&mut self, tasks: &[TaskView<'_>]) -> Vec<usize> {
-        self.lost.retain(|id| tasks.iter().any(|task| task.id == id && is_lost(task)));
-        let is_news = |task: &TaskView<'_>| is_lost(task) && !self.lost.contains(task.id);
+        self.lost.retain(|id| tasks.iter().any(|task| task.id == id && task.is_lost()));
+        let is_news = |task: &TaskView<'_>| task.is_lost() && !self.lost.contains(task.id);
         let given_up = |(_, task): &(usize, &TaskView<'_>)| {
             !task.is_sentenced() && is_news(task) && self.old.contains(task.id)
         };
         let kill = tasks.iter().enumerate().filter(given_up).map(|(i, _)| i).collect();
-        self.old.retain(|id| tasks.iter().any(|task| task.id == id && !is_news(task)));
+        let is_over = |task: &TaskView<'_>| is_news(task) || task.is_given_up();
+        self.old.retain(|id| tasks.iter().any(|task| task.id == id && !is_over(task)));
         kill
     }
 
     /// Lets an old task go for each new one that is good now and was not before.
     fn count_passed(&mut self, tasks: &[TaskView<'_>]) {
-        let is_gone = |task: &TaskView<'_>| task.is_sentenced() || is_lost(task);
+        let is_gone = |task: &TaskView<'_>| task.is_sentenced() || task.is_lost();
         self.passed.retain(|id| tasks.iter().any(|task| task.id == id && !is_gone(task)));
         for task in tasks.iter().filter(|task| task.current && task.passed && !is_gone(task)) {
             if self.passed.insert(task.id.to_owned()) {
@@ -144,15 +144,6 @@ impl Replacement {
             }
         }
     }
-}
-
-fn is_lost(task: &TaskView<'_>) -> bool {
-    matches!(task.stage, Stage::Unreachable | Stage::Inactive)
-}
-
-/// Whether an instance is there as long as nobody decides otherwise, whatever becomes of its task (1.8).
-fn outlives_its_task(goal: &Goal) -> bool {
-    goal.profile >= Profile::V1_8
 }
 
 #[expect(

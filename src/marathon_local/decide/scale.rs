@@ -40,7 +40,7 @@ impl Scaling {
     }
 
     pub(super) fn next(&mut self, goal: &Goal, tasks: &[TaskView<'_>]) -> Decision {
-        self.victims.retain(|victim| tasks.iter().any(|task| task.id == victim));
+        self.victims.retain(|victim| tasks.iter().any(|task| task.id == victim && !task.is_given_up()));
         let kill = tasks.iter().enumerate();
         let kill = kill.filter(|(_, task)| !task.is_sentenced() && self.victims.contains(task.id));
         let kill: Vec<_> = kill.map(|(i, _)| i).collect();

@@ -3,6 +3,7 @@
 use super::{CHECK_INTERVAL, Engine};
 use crate::marathon_local::decide::{self, Course, Decision, Goal};
 use crate::marathon_local::state::{ActionKind, Deployment, StepAction};
+use crate::marathon_local::task::TaskState;
 use crate::model::AppId;
 
 /// An action of a deployment as this leader carries it out.
@@ -106,6 +107,10 @@ impl Engine {
             if let Some(task) = tasks.get_mut(*position) {
                 tracing::debug!(task = task.spec.id, "killing a task");
                 task.sentence();
+                // Of what cannot hear that, nothing will be told.
+                if task.state == TaskState::Unreachable {
+                    self.touched.insert(app.clone());
+                }
             }
         }
         if tasks.is_empty() {

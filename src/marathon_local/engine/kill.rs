@@ -8,9 +8,9 @@ use super::Engine;
 use super::changes::{Change, Update, unversioned};
 use super::requests::{Answer, accepted, found};
 use super::view;
-use crate::marathon_local::pod;
 use crate::marathon_local::refusal::Refusal;
 use crate::marathon_local::task::{Task, TaskState};
+use crate::marathon_local::{definition, pod};
 use crate::model::AppId;
 
 /// Which tasks are to be killed, and how.
@@ -100,12 +100,18 @@ impl Engine {
     fn kill_tasks(&mut self, kill: &Kill, only: Option<&AppId>) -> Vec<Value> {
         let mut killed = Vec::new();
         let (profile, executor) = (self.context.installation.profile, self.context.executor.clone());
+        let outlives = profile.instances_outlive_tasks();
         for (app, tasks) in self.tasks.iter_mut().filter(|(app, _)| only.is_none_or(|only| only == *app)) {
             for task in tasks.iter_mut().filter(|task| kill.strikes(task)) {
                 killed.push(view::task_json(task, profile));
                 if kill.wipe {
                     executor.wipe(&task.spec);
                     task.sentence();
+                } else if task.state == TaskState::Unreachable && outlives {
+                    // It cannot be told; of one with volumes no other would be the same (`KillAction.scala`).
+                    if !definition::is_resident(&task.spec.app) {
+                        task.sentence();
+                    }
                 } else {
                     task.kill();
                 }

@@ -51,6 +51,10 @@ impl Engine {
         if let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) {
             self.announce_task(task, state, message);
         }
+        let returned = self.tasks.get_mut(app).and_then(|tasks| tasks.get_mut(position));
+        if let Some(task) = returned.filter(|task| task.is_sentenced()) {
+            task.sentence();
+        }
         // Who is given up with the first word of it is not listed any more (`InstanceUpdater.scala`).
         if at_once && let Some(tasks) = self.tasks.get_mut(app) {
             let task = tasks.remove(position);

@@ -62,7 +62,7 @@ impl Engine {
         // An old task that ends while it is to be replaced is not launched again.
         let is_replaced = self.courses.get(app).is_some_and(InCourse::replaces)
             && !task.is_since(record.last_config_change());
-        let keeps = self.context.installation.profile >= Profile::V1_8 && !task.is_sentenced();
+        let keeps = self.context.installation.profile.instances_outlive_tasks() && !task.is_sentenced();
         if keeps && !is_replaced {
             let state = match end {
                 _ if task.state == TaskState::Killing => "TASK_KILLED",

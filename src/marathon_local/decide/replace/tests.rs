@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::super::tests::{goal, good, new, old, told_to_end};
 use super::*;
 use crate::marathon_local::decide::Standing;
+use crate::marathon_local::profile::Profile;
 
 /// The cases of `RestartStrategyTest.scala`: instances, the strategy, whether tasks own volumes, how many are healthy
 /// and how many are there; what goes at once and how many may exist.
