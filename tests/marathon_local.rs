@@ -14,6 +14,8 @@ mod faults;
 mod groups;
 #[path = "marathon_local/harness.rs"]
 mod harness;
+#[path = "marathon_local/health.rs"]
+mod health;
 #[path = "marathon_local/lifecycle.rs"]
 mod lifecycle;
 #[path = "marathon_local/mounts.rs"]
@@ -32,6 +34,8 @@ mod simulated;
 mod steps;
 #[path = "marathon_local/surface.rs"]
 mod surface;
+#[path = "marathon_local/told.rs"]
+mod told;
 #[path = "marathon_local/updates.rs"]
 mod updates;
 #[path = "marathon_local/virtual_time.rs"]

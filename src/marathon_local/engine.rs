@@ -147,6 +147,8 @@ pub struct Engine {
     touched: BTreeSet<AppId>,
     /// Deployments that cannot be seen yet, with the boot time from which on they can.
     hidden: BTreeMap<String, Duration>,
+    /// Apps whose end was told, by the deployment that stops them.
+    stopped: BTreeSet<(String, AppId)>,
     /// Tasks that were given up before their end: the instance and the app by the task.
     given_up: BTreeMap<String, (String, AppId)>,
     events: mpsc::Sender<TaskEvent>,
@@ -180,6 +182,7 @@ impl Engine {
             vacant: BTreeMap::new(),
             touched,
             hidden: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             given_up: BTreeMap::new(),
             events,
             stopping: false,
@@ -242,6 +245,7 @@ impl Engine {
                     self.put_off(&app);
                 } else {
                     self.look(&app);
+                    self.announce_news(&app);
                 }
             }
             self.advance_deployments();
@@ -264,18 +268,13 @@ impl Engine {
 
     fn advance_deployments(&mut self) {
         for position in (0..self.state.deployments.len()).rev() {
+            self.announce_stopped(position);
             let Some(deployment) = self.state.deployments.get(position) else { continue };
             if !deployment.current_actions().iter().all(|action| self.is_done(deployment, action)) {
                 continue;
             }
             self.announce_step_done(deployment);
             let apps: Vec<_> = deployment.originals.keys().cloned().collect();
-            for action in deployment.current_actions() {
-                if action.action == ActionKind::StopApplication {
-                    self.announce_gone(&action.app);
-                    self.context.executor.forget(&action.app);
-                }
-            }
             if let Some(deployment) = self.state.deployments.get_mut(position) {
                 deployment.current += 1;
             }
@@ -287,10 +286,28 @@ impl Engine {
                     self.announce_success(&deployment.id, &deployment.version, &deployment.steps);
                     let done = self.state.deployments.remove(position);
                     self.hidden.remove(&done.id);
+                    let deployments = &self.state.deployments;
+                    self.stopped.retain(|(id, _)| deployments.iter().any(|deployment| deployment.id == *id));
                 }
             }
             self.came_further();
             self.touched.extend(apps);
+        }
+    }
+
+    /// Tells of each app of a step whose tasks have ended, and forgets what is kept for it.
+    fn announce_stopped(&mut self, position: usize) {
+        let Some(deployment) = self.state.deployments.get(position) else { return };
+        let stops = deployment.current_actions().iter().filter(|a| a.action == ActionKind::StopApplication);
+        let stopped: Vec<_> = stops
+            .filter(|action| self.is_done(deployment, action))
+            .map(|action| (deployment.id.clone(), action.app.clone()))
+            .filter(|stopped| !self.stopped.contains(stopped))
+            .collect();
+        for stopped in stopped {
+            self.announce_gone(&stopped.1);
+            self.context.executor.forget(&stopped.1);
+            self.stopped.insert(stopped);
         }
     }
 
@@ -320,6 +337,7 @@ impl Engine {
             self.touched.extend(deployment.originals.keys().cloned());
         }
         self.courses.clear();
+        self.stopped.clear();
         self.forget_checks();
         self.delays = Delays::default();
         self.look_at_all();

@@ -205,7 +205,7 @@ pub struct StepAction {
     pub pod: bool,
 }
 
-/// The kinds of actions, under the names of Marathon's API.
+/// The kinds of actions, under the names that Marathon's API has for them where they are about apps.
 #[expect(clippy::enum_variant_names, reason = "these are the API's words")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ActionKind {

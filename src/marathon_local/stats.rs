@@ -1,12 +1,39 @@
 //! Statistics of an app's tasks, `embed=apps.taskStats`. Pure.
 //!
-//! Source: `core/appinfo/{TaskStats,TaskStatsByVersion}.scala` of mesosphere/marathon.
+//! Source: `core/appinfo/{TaskStats,TaskStatsByVersion,TaskCounts}.scala` and `impl/TaskForStatistics.scala` of
+//! mesosphere/marathon.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::task::{Task, TaskState};
 use crate::model::App;
+
+/// How many tasks there are of each kind. A starting one is of none, and one that ends or cannot be reached keeps its
+/// health.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not yet started.
+    pub staged: usize,
+    /// Running, and not about to end.
+    pub running: usize,
+    /// With results of checks, and all good.
+    pub healthy: usize,
+    /// With a bad result.
+    pub unhealthy: usize,
+}
+
+impl Counts {
+    /// Counts tasks.
+    pub fn of<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
+        tasks.fold(Self::default(), |counts, task| Self {
+            staged: counts.staged + usize::from(task.state == TaskState::Staging),
+            running: counts.running + usize::from(task.state == TaskState::Running),
+            healthy: counts.healthy + usize::from(task.counts_as_healthy()),
+            unhealthy: counts.unhealthy + usize::from(task.is_unhealthy()),
+        })
+    }
+}
 
 /// The statistics by version; a part without tasks is left out.
 pub fn json(tasks: &[&Task], app: &App, now: Timestamp) -> Value {
@@ -34,14 +61,9 @@ fn stats(tasks: &[&Task], now: Timestamp) -> Option<Value> {
     if tasks.is_empty() {
         return None;
     }
-    let count = |fits: &dyn Fn(&Task) -> bool| tasks.iter().filter(|task| fits(task)).count();
-    let checked = |task: &Task| task.state == TaskState::Running && !task.health.is_empty();
-    let mut stats = json!({"counts": {
-        "staged": count(&|t| matches!(t.state, TaskState::Staging | TaskState::Starting)),
-        "running": count(&|t| t.state == TaskState::Running),
-        "healthy": count(&|t| checked(t) && t.is_healthy()),
-        "unhealthy": count(&|t| checked(t) && t.is_unhealthy()),
-    }});
+    let counts = Counts::of(tasks.iter().copied());
+    let mut stats = json!({"counts": {"staged": counts.staged, "running": counts.running,
+        "healthy": counts.healthy, "unhealthy": counts.unhealthy}});
     let ages = tasks.iter().filter_map(|task| task.running_since);
     let mut ages: Vec<f64> = ages.map(|(since, _)| now.duration_since(since).as_secs_f64()).collect();
     ages.sort_by(f64::total_cmp);
@@ -76,6 +98,14 @@ mod tests {
             task.running_since = Some((Timestamp::from_second(second).unwrap(), Duration::ZERO));
         }
         task
+    }
+
+    #[test]
+    fn who_starts_is_neither_staged_nor_running() {
+        let mut tasks = [task("v1", None), task("v1", None), task("v1", Some(0))];
+        tasks[0].state = TaskState::Starting;
+        let counts = Counts::of(tasks.iter());
+        assert_eq!(counts, Counts { staged: 1, running: 1, healthy: 0, unhealthy: 0 });
     }
 
     #[test]

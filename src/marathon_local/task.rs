@@ -61,8 +61,6 @@ pub struct Task {
     pub running_since: Option<(Timestamp, Duration)>,
     /// Its health checks with their results.
     pub health: Vec<(HealthCheck, Health)>,
-    /// Why it is being killed, where its health is the reason.
-    pub unhealthy: Option<String>,
     /// What its readiness check told; none where it is not asked.
     pub readiness: Option<Readiness>,
     /// Since when nothing is heard of it, on the boot clock.
@@ -75,6 +73,8 @@ pub struct Task {
     sentenced: bool,
     /// Whether all its checks succeeded at one time, as far as this leader knows.
     was_healthy: bool,
+    /// The last news that nobody reported.
+    told: Option<TaskState>,
     kill: KillSwitch,
     /// Ends its health checks when the task is gone.
     checks: CancellationToken,
@@ -93,13 +93,13 @@ impl Task {
             staged_at: now,
             running_since: None,
             health,
-            unhealthy: None,
             readiness: None,
             unreachable_since: None,
             inactive: false,
             named_by: None,
             sentenced: false,
             was_healthy: false,
+            told: None,
             kill,
             _checks_end: checks.clone().drop_guard(),
             checks,
@@ -143,9 +143,43 @@ impl Task {
         self.health.iter().all(|(_, health)| health.alive())
     }
 
+    /// The results of its checks that Marathon has. Its own ones of an inactive task it forgets.
+    pub fn results(&self) -> impl Iterator<Item = &Health> {
+        let counts = |check: &HealthCheck| check.of_mesos || !self.inactive;
+        self.health.iter().filter(move |(check, health)| counts(check) && health.is_known()).map(|(_, h)| h)
+    }
+
+    /// Whether it is counted as healthy (`TaskForStatistics.scala`): by the results that there are.
+    pub fn counts_as_healthy(&self) -> bool {
+        self.results().next().is_some() && !self.is_unhealthy()
+    }
+
     /// Whether one of its checks failed the last time.
     pub fn is_unhealthy(&self) -> bool {
-        self.health.iter().any(|(_, health)| health.is_known() && !health.alive())
+        self.results().any(|health| !health.alive())
+    }
+
+    /// What Mesos told last of its health.
+    pub fn mesos_health(&self) -> Option<bool> {
+        let told = self.health.iter().filter(|(check, health)| check.of_mesos && health.is_known());
+        told.map(|(_, health)| health.alive()).reduce(|all, alive| all && alive)
+    }
+
+    /// The state that it came to since the last time it was asked for, where that is no answer to what its executor told.
+    pub fn news(&mut self) -> Option<TaskState> {
+        let waits = |strategy: definition::UnreachableStrategy| !strategy.inactive_after.is_zero();
+        let now = match self.state {
+            // Only who runs can tell that it is about to end.
+            TaskState::Killing if self.running_since.is_some() && self.unreachable_since.is_none() => {
+                Some(TaskState::Killing)
+            }
+            TaskState::Unreachable if self.inactive => {
+                definition::unreachable_strategy(&self.spec.app).filter(|s| waits(*s)).map(|_| self.state)
+            }
+            _ => None,
+        };
+        let before = std::mem::replace(&mut self.told, now);
+        now.filter(|_| before != now)
     }
 
     /// Notes that all its checks succeed, if they do.

@@ -61,7 +61,7 @@ async fn a_pod_lives() {
     local.expect(200, "PUT", "/v2/pods/p", &new).await;
     assert_eq!(
         local.get("/v2/deployments").await.body[0]["steps"][0]["actions"][0],
-        json!({"action": "RestartApplication", "pod": "/p"})
+        json!({"action": "RestartPod", "pod": "/p"})
     );
     local.calm().await;
     let after = local.get("/v2/pods/p::status").await.body;

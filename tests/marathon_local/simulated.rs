@@ -151,8 +151,7 @@ async fn a_task_that_never_gets_healthy_is_replaced_again_and_again() {
     world.pass(60).await;
     let app = world.app("/a").await;
     assert_ne!(app["tasks"][0]["id"], first);
-    let message = app["lastTaskFailure"]["message"].as_str().unwrap();
-    assert!(message.contains("health check failed"), "{message}");
+    assert!(app["lastTaskFailure"].is_null(), "Mesos killed it, which is no failure: {app}");
     world.pass(86_400).await;
     let app = world.app("/a").await;
     assert_eq!(app["deployments"], created["deployments"], "a deployment never fails by itself");

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use dcos_registry::clock::{Clock, Entropy};
 use dcos_registry::marathon_local::{Cut, LocalConfig, MarathonLocal, Profile, Tasks};
 use dcos_registry::workers::Workers;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 
 /// A local Marathon whose time is the runtime's paused one.
@@ -81,11 +82,37 @@ impl Virtual {
         tasks.map(|task| task["id"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Listens to the event stream from now on.
+    pub async fn listen(&self) -> Heard {
+        let request = Request::builder().uri("/v2/events").header("host", "localhost");
+        let request = request.header("accept", "text/event-stream").body(Body::empty()).unwrap();
+        let mut heard = Heard(self.marathon.answer(request).await.unwrap().into_body().into_data_stream());
+        assert_eq!(heard.told(&["event_stream_attached"]).len(), 1);
+        heard
+    }
+
     /// Another one leads; whoever asks just then gets no answer.
     pub async fn another_leader(&self) {
         let fault = json!({"kind": "leaderChange", "milliseconds": 100, "times": 1, "methods": ["GET"]});
         self.expect(201, "POST", "/local/faults", fault).await;
         assert!(self.try_to_send("GET", "/v2/apps", &Value::Null).await.is_err());
         self.pass(1).await;
+    }
+}
+
+/// An open event stream.
+pub struct Heard(BodyDataStream);
+
+impl Heard {
+    /// The data of the events of some types that were told since the last time.
+    pub fn told(&mut self, kinds: &[&str]) -> Vec<Value> {
+        let frames = std::iter::from_fn(|| self.0.next().now_or_never().flatten());
+        let frames = frames.map(|frame| String::from_utf8(frame.unwrap().to_vec()).unwrap());
+        // Between events there are signs of life.
+        let data = frames.filter_map(|frame| {
+            let (_, data) = frame.trim_end().split_once("\r\ndata: ")?;
+            Some(serde_json::from_str::<Value>(data).unwrap())
+        });
+        data.filter(|data| kinds.contains(&data["eventType"].as_str().unwrap())).collect()
     }
 }

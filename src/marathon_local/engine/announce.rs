@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::{Engine, view};
 use crate::marathon_local::group::GroupId;
 use crate::marathon_local::pod;
+use crate::marathon_local::profile::Profile;
 use crate::marathon_local::refusal::Refusal;
 use crate::marathon_local::state::{Deployment, Step};
-use crate::marathon_local::task::Task;
+use crate::marathon_local::task::{Task, TaskState};
 use crate::model::{App, AppId};
 
 impl Engine {
@@ -52,6 +53,7 @@ impl Engine {
         self.publish("deployment_failed", json!({"id": deployment.id, "plan": plan, "reason": reason}));
     }
 
+    /// All tasks of an app that goes have ended.
     pub(super) fn announce_gone(&self, app: &AppId) {
         self.publish("app_terminated_event", json!({"appId": app}));
     }
@@ -88,8 +90,40 @@ impl Engine {
         }
     }
 
-    /// A task came to another state.
+    /// A task came to another state, as Mesos tells.
     pub(super) fn announce_task(&self, task: &Task, state: &str, message: &str) {
+        self.announce_status(task, state, message);
+        self.announce_condition(task, condition(task, state));
+    }
+
+    /// A task is launched. Mesos tells nothing of that (`InstanceUpdateOpResolver.scala`).
+    pub(super) fn announce_launch(&self, task: &Task) {
+        if self.context.installation.profile == Profile::V1_7 {
+            return self.announce_condition(task, "Created");
+        }
+        // Nothing is known of an agent before.
+        let mut scheduled = instance(task, "Scheduled");
+        (scheduled["agentId"], scheduled["host"]) = (Value::Null, Value::Null);
+        self.publish("instance_changed_event", scheduled);
+        self.announce_condition(task, "Provisioned");
+    }
+
+    /// What became of tasks of an app by what was done to them.
+    pub(super) fn announce_news(&mut self, app: &AppId) {
+        let tasks = self.tasks.get_mut(app).into_iter().flatten().enumerate();
+        let news: Vec<_> = tasks.filter_map(|(position, task)| Some((position, task.news()?))).collect();
+        for (position, state) in news {
+            let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) else { continue };
+            let message = if state == TaskState::Unreachable { view::LOST } else { "" };
+            self.announce_task(task, state.name(), message);
+            if state == TaskState::Killing && task.mesos_health().is_some() {
+                self.announce_instance_health(task, None);
+            }
+        }
+    }
+
+    /// Mesos tells the state of a task, changed or not.
+    pub(super) fn announce_status(&self, task: &Task, state: &str, message: &str) {
         let spec = &task.spec;
         self.publish(
             "status_update_event",
@@ -105,17 +139,10 @@ impl Engine {
                 "version": spec.app.version(),
             }),
         );
-        self.publish(
-            "instance_changed_event",
-            json!({
-                "instanceId": task.instance(),
-                "condition": condition(state),
-                "runSpecId": spec.app_id,
-                "agentId": view::AGENT,
-                "host": spec.host.to_string(),
-                "runSpecVersion": spec.app.version(),
-            }),
-        );
+    }
+
+    fn announce_condition(&self, task: &Task, condition: &str) {
+        self.publish("instance_changed_event", instance(task, condition));
     }
 
     /// A task was given up before its end was heard of, and now it was.
@@ -133,9 +160,14 @@ impl Engine {
             "health_status_changed_event",
             json!({"appId": app, "instanceId": instance, "version": version, "alive": alive}),
         );
+    }
+
+    /// Mesos tells of other health than before, or none any more (`PostToEventStreamStepImpl.scala`).
+    pub(super) fn announce_instance_health(&self, task: &Task, healthy: Option<bool>) {
+        let (app, version, instance) = (&task.spec.app_id, task.spec.app.version(), task.instance());
         self.publish(
             "instance_health_changed_event",
-            json!({"instanceId": instance, "runSpecId": app, "healthy": alive, "runSpecVersion": version}),
+            json!({"instanceId": instance, "runSpecId": app, "healthy": healthy, "runSpecVersion": version}),
         );
     }
 
@@ -173,15 +205,27 @@ fn step(deployment: &Deployment) -> Value {
     json!({"plan": plan, "currentStep": {"actions": actions}})
 }
 
-/// A Mesos state as a condition of Marathon.
-fn condition(state: &str) -> &'static str {
+/// A task as its instance, in some condition.
+fn instance(task: &Task, condition: &str) -> Value {
+    json!({
+        "instanceId": task.instance(),
+        "condition": condition,
+        "runSpecId": task.spec.app_id,
+        "agentId": view::AGENT,
+        "host": task.spec.host.to_string(),
+        "runSpecVersion": task.spec.app.version(),
+    })
+}
+
+/// The condition of a task that Mesos gives that state.
+fn condition(task: &Task, state: &str) -> &'static str {
     match state {
-        "TASK_STAGING" => "Staging",
         "TASK_STARTING" => "Starting",
         "TASK_RUNNING" => "Running",
         "TASK_KILLING" => "Killing",
         "TASK_KILLED" => "Killed",
         "TASK_FINISHED" => "Finished",
+        "TASK_UNREACHABLE" if task.inactive => "UnreachableInactive",
         "TASK_UNREACHABLE" => "Unreachable",
         _ => "Failed",
     }

@@ -103,7 +103,7 @@ impl Engine {
             drop(counted);
         });
         let task = Task::new(spec, kill, context.clock.wall());
-        self.announce_task(&task, "TASK_STAGING", "");
+        self.announce_launch(&task);
         self.came_on(&task.spec);
         self.tasks.entry(app_id.clone()).or_default().push(task);
         if vacancy.is_some()
@@ -246,27 +246,41 @@ impl Engine {
     fn checked(&mut self, app: &AppId, position: usize, check: usize, result: Result<(), String>) {
         let (wall, boot) = (self.context.clock.wall(), self.context.clock.boot());
         let Some(task) = self.task(app, position) else { return };
-        let before = (task.is_healthy(), task.is_unhealthy());
         let running_for = task.running_since.map_or(Duration::ZERO, |(_, since)| boot.saturating_sub(since));
-        let failed = result.is_err();
+        let (reason, before) = (result.clone().err(), task.mesos_health());
         let Some((definition, health)) = task.health.get_mut(check) else { return };
-        let reason = health.record(definition, result, running_for, wall);
+        let (was_alive, of_mesos) = (health.alive(), definition.of_mesos);
+        // Marathon names the failure before that one, the last that it knows when it decides.
+        let known = health.last_failure.clone().or_else(|| Some((wall, reason.clone()?)));
+        let verdict = health.record(definition, result, running_for, wall);
+        let alive = health.alive();
         task.note_health();
-        let after = (task.is_healthy(), task.is_unhealthy());
-        if let Some(reason) = &reason {
+        if verdict.kill {
             tracing::info!(task = task.spec.id, reason, "a task is unhealthy and is replaced");
-            task.unhealthy = Some(reason.clone());
             task.kill();
         }
         let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) else { return };
-        if failed && after.1 {
-            self.announce_failed_check(task, check);
+        if verdict.told && of_mesos {
+            self.announce_status(task, TaskState::Running.name(), "");
+            if before != task.mesos_health() {
+                self.announce_instance_health(task, task.mesos_health());
+            }
         }
-        if before != after && (after.0 || after.1) {
-            self.announce_health(task, after.0);
+        // Marathon itself makes and hears of no checks of pods.
+        if verdict.told && !pod::is_pod(&task.spec.app) {
+            if reason.is_some() {
+                self.announce_failed_check(task, check);
+            }
+            if was_alive != alive {
+                self.announce_health(task, alive);
+            }
         }
-        if let Some(reason) = reason {
+        // Mesos kills whom it finds unhealthy, and to Marathon that is a task that was killed.
+        if let (true, false, Some((at, reason))) = (verdict.kill, of_mesos, known) {
             self.announce_unhealthy(task, &reason);
+            let message = format!("Task was killed since health check failed. Reason: {reason}");
+            let failure = failure(task, "TASK_KILLED", &message, &super::view::time(at));
+            self.note_failure(app, failure);
         }
     }
 
@@ -274,32 +288,32 @@ impl Engine {
     fn ended(&mut self, task: &Task, end: &TaskEnd) {
         let app = &task.spec.app_id;
         let told = task.state == TaskState::Killing;
-        let (state, message) = match (end, &task.unhealthy) {
-            (_, Some(reason)) => {
-                ("TASK_KILLED", format!("Task was killed since health check failed. Reason: {reason}"))
-            }
-            (TaskEnd::Failed(message), None) if !told => ("TASK_FAILED", message.clone()),
-            (TaskEnd::Finished(message), None) if !told => ("TASK_FINISHED", message.clone()),
-            (TaskEnd::Killed(message) | TaskEnd::Failed(message) | TaskEnd::Finished(message), None) => {
+        let (state, message) = match end {
+            TaskEnd::Failed(message) if !told => ("TASK_FAILED", message),
+            TaskEnd::Finished(message) if !told => ("TASK_FINISHED", message),
+            TaskEnd::Killed(message) | TaskEnd::Failed(message) | TaskEnd::Finished(message) => {
                 return self.announce_task(task, "TASK_KILLED", message);
             }
         };
-        self.announce_task(task, state, &message);
-        let timestamp = super::view::time(self.context.clock.wall());
+        self.announce_task(task, state, message);
+        if task.mesos_health().is_some() {
+            self.announce_instance_health(task, None);
+        }
         tracing::info!(task = task.spec.id, state, message, "a task ended");
-        let Some(record) = self.state.apps.get_mut(app) else { return };
-        if state != "TASK_FINISHED" {
-            record.last_failure = Some(failure(task, state, &message, &timestamp));
-        }
         // Only what the task itself did wrong delays the next one of the same configuration.
-        if task.unhealthy.is_none() {
-            let definition = &task.spec.app;
-            let (config, backoff) = (last_config_change(definition), definition::backoff(definition));
-            self.delays.failed(app, config, &backoff, self.context.clock.boot());
-        }
+        let definition = &task.spec.app;
+        let (config, backoff) = (last_config_change(definition), definition::backoff(definition));
+        self.delays.failed(app, config, &backoff, self.context.clock.boot());
         if state != "TASK_FINISHED" {
-            self.came_further();
+            let timestamp = super::view::time(self.context.clock.wall());
+            self.note_failure(app, failure(task, state, message, &timestamp));
         }
+    }
+
+    fn note_failure(&mut self, app: &AppId, failure: Value) {
+        let Some(record) = self.state.apps.get_mut(app) else { return };
+        record.last_failure = Some(failure);
+        self.came_further();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::marathon_local::pod;
 use crate::marathon_local::ports::{self, SERVICE_PORTS};
 use crate::marathon_local::profile::{Installation, Profile};
 use crate::marathon_local::refusal::Refusal;
-use crate::marathon_local::state::{AppRecord, Deployment, Step, StepAction};
+use crate::marathon_local::state::{ActionKind, AppRecord, Deployment, Step, StepAction};
 use crate::marathon_local::stats;
 use crate::marathon_local::task::{Task, TaskState};
 pub(super) use crate::marathon_local::time;
@@ -27,6 +27,9 @@ use crate::model::{App, AppId};
 
 /// The Mesos agent that we would be.
 pub(in crate::marathon_local) const AGENT: &str = "local-S0";
+
+/// What is told of an unreachable task.
+pub(super) const LOST: &str = "the agent cannot be reached";
 
 /// What else than the definition an app is answered with. Counts and deployments always are, asked for or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,15 +70,13 @@ pub(super) fn definition_json(app: &App) -> Value {
 impl Engine {
     pub(super) fn app_json(&self, id: &AppId, record: &AppRecord, embed: Embed) -> Value {
         let tasks = || self.tasks.get(id).into_iter().flatten();
-        let running = || tasks().filter(|t| t.state == TaskState::Running);
-        let checked = || running().filter(|t| !t.health.is_empty());
+        let counts = stats::Counts::of(tasks());
         let mut app = record.app.0.clone();
         let mut put = |key: &str, value: Value| drop(app.insert(key.to_owned(), value));
-        let staged = tasks().filter(|t| matches!(t.state, TaskState::Staging | TaskState::Starting));
-        put("tasksStaged", staged.count().into());
-        put("tasksRunning", running().count().into());
-        put("tasksHealthy", checked().filter(|t| t.is_healthy()).count().into());
-        put("tasksUnhealthy", checked().filter(|t| t.is_unhealthy()).count().into());
+        put("tasksStaged", counts.staged.into());
+        put("tasksRunning", counts.running.into());
+        put("tasksHealthy", counts.healthy.into());
+        put("tasksUnhealthy", counts.unhealthy.into());
         put("deployments", self.locks(id).into_iter().map(|id| json!({"id": id})).collect());
         if embed.tasks {
             let profile = self.context.installation.profile;
@@ -226,7 +227,8 @@ impl Engine {
                 "default_network_name": network,
                 "executor": "//cmd",
                 "failover_timeout": 604_800,
-                "features": if *secrets { json!(["secrets"]) } else { json!([]) },
+                // On DC/OS `task_killing` is enabled, and with it tasks are shown as TASK_KILLING.
+                "features": if *secrets { json!(["task_killing", "secrets"]) } else { json!(["task_killing"]) },
                 "framework_name": "marathon",
                 "ha": true,
                 "hostname": address.ip().to_string(),
@@ -359,7 +361,21 @@ pub(super) fn step_json(step: &Step) -> Value {
 
 pub(super) fn action_json(action: &StepAction) -> Value {
     let key = if action.pod { "pod" } else { "app" };
-    json!({"action": action.action, key: action.app})
+    json!({"action": action_name(action), key: action.app})
+}
+
+/// What an action is called (`DeploymentPlan.scala`, `actionName`).
+fn action_name(action: &StepAction) -> &'static str {
+    match (action.action, action.pod) {
+        (ActionKind::StartApplication, false) => "StartApplication",
+        (ActionKind::ScaleApplication, false) => "ScaleApplication",
+        (ActionKind::RestartApplication, false) => "RestartApplication",
+        (ActionKind::StopApplication, false) => "StopApplication",
+        (ActionKind::StartApplication, true) => "StartPod",
+        (ActionKind::ScaleApplication, true) => "ScalePod",
+        (ActionKind::RestartApplication, true) => "RestartPod",
+        (ActionKind::StopApplication, true) => "StopPod",
+    }
 }
 
 pub(super) fn protocol(host: IpAddr) -> &'static str {
@@ -417,8 +433,7 @@ pub(super) fn task_json(task: &Task, profile: Profile) -> Value {
     if let Some((since, _)) = task.running_since {
         json["startedAt"] = Value::from(time(since));
     }
-    let known: Vec<_> =
-        task.health.iter().filter(|(_, h)| h.is_known()).map(|(_, h)| health_json(task, h)).collect();
+    let known: Vec<_> = task.results().map(|health| health_json(task, health)).collect();
     if !known.is_empty() {
         json["healthCheckResults"] = Value::Array(known);
     }
