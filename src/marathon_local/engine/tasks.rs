@@ -300,10 +300,12 @@ impl Engine {
             self.announce_instance_health(task, None);
         }
         tracing::info!(task = task.spec.id, state, message, "a task ended");
-        // Only what the task itself did wrong delays the next one of the same configuration.
-        let definition = &task.spec.app;
-        let (config, backoff) = (last_config_change(definition), definition::backoff(definition));
-        self.delays.failed(app, config, &backoff, self.context.clock.boot());
+        // Only what the task itself did wrong delays the next one of the same configuration, if there will be one.
+        if self.state.apps.contains_key(app) {
+            let definition = &task.spec.app;
+            let (config, backoff) = (last_config_change(definition), definition::backoff(definition));
+            self.delays.failed(app, config, &backoff, self.context.clock.boot());
+        }
         if state != "TASK_FINISHED" {
             let timestamp = super::view::time(self.context.clock.wall());
             self.note_failure(app, failure(task, state, message, &timestamp));
