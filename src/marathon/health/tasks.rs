@@ -109,6 +109,9 @@ pub(super) fn has_checks(app: &App) -> bool {
 /// Whether all checks found the task alive; none while results are missing, as after an election.
 fn is_alive(task: &Value, app: &App) -> Option<bool> {
     let results = task.get("healthCheckResults")?.as_array()?;
+    // Of its own checks Marathon shows failures in the grace period as well, where they do not count
+    // (`HealthCheckActor.scala`, `updateInstanceHealth`).
+    let results: Vec<_> = results.iter().filter(|result| !is_excused(result)).collect();
     let alive = |result: &Value| result.get("alive").and_then(Value::as_bool);
     if results.iter().any(|result| alive(result) == Some(false)) {
         return Some(false);
@@ -117,11 +120,20 @@ fn is_alive(task: &Value, app: &App) -> Option<bool> {
     (!results.is_empty() && results.len() >= checks).then_some(true)
 }
 
-/// What the check that found the task dead said, and where.
+/// Whether a result is that of a failure which does not count.
+fn is_excused(result: &Value) -> bool {
+    result.get("alive").is_some_and(|alive| alive == false)
+        && result.get("consecutiveFailures").is_some_and(|failures| failures == 0)
+}
+
+/// What the check that found the task dead said, and where. Checks of Mesos say nothing.
 fn why_dead(task: &Value) -> Option<String> {
     let results = task.get("healthCheckResults")?.as_array()?;
     let cause = results.iter().find_map(|result| result.get("lastFailureCause")?.as_str())?;
     let host = task.get("host").and_then(Value::as_str).unwrap_or("an unknown host");
+    if cause.is_empty() {
+        return Some(format!("on {host}"));
+    }
     Some(format!("on {host}: {}", super::short(cause)))
 }
 

@@ -60,6 +60,20 @@ fn dead_tasks_and_fresh_failures_degrade() {
 }
 
 #[test]
+fn a_failure_in_the_grace_period_says_nothing() {
+    let checked = |failures: u64, cause: Value| {
+        let result = json!({"alive": false, "consecutiveFailures": failures, "lastFailureCause": cause});
+        let mut task = task(NOW, "TASK_RUNNING", None);
+        (task["host"], task["healthCheckResults"]) = (json!("h1"), json!([result]));
+        verdict(&json!({"instances": 1, "tasks": [task]}))
+    };
+    let excused = checked(0, Value::Null);
+    assert_eq!(excused, (Health::Progressing, "1 of 1 running, 0 healthy, 1 not checked yet".into()));
+    let told = checked(1, json!(""));
+    assert_eq!(told, (Health::Degraded, "1 of 1 unhealthy, on h1".into()), "Mesos tells no cause");
+}
+
+#[test]
 fn missing_suspended_and_unknown_are_told_apart() {
     assert_eq!(health(None).health, Health::Missing);
     assert_eq!(verdict(&json!({"instances": 0})).0, Health::Suspended);
