@@ -21,6 +21,7 @@ const RINGS: &[&[&str]] = &[
         "marathon::model",
         "marathon::profile",
         "marathon::rewrite",
+        "marathon::room",
         "marathon::sdk",
         "controller::desired",
         "controller::followup",

@@ -141,7 +141,8 @@ impl Engine {
         );
     }
 
-    fn announce_condition(&self, task: &Task, condition: &str) {
+    /// An instance is in another condition.
+    pub(super) fn announce_condition(&self, task: &Task, condition: &str) {
         self.publish("instance_changed_event", instance(task, condition));
     }
 

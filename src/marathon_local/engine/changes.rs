@@ -286,13 +286,13 @@ impl Engine {
             before.insert(id.clone(), self.state.apps.get(&id).map(|record| record.app.clone()));
             // Where only the number changes, launches that are due stay so.
             if put.as_ref().is_none_or(|(_, timing)| *timing != Timing::Scaling) {
-                self.delays.forget(&id);
                 self.withheld.remove(&id);
             }
             match (put, self.state.apps.get_mut(&id)) {
                 (None, _) => {
                     self.state.apps.remove(&id);
                     self.vacant.remove(&id);
+                    self.delays.forget(&id);
                     self.announce_checks_removed(&id, before.get(&id).and_then(Option::as_ref));
                 }
                 (Some((app, timing)), Some(record)) => record.put(app, version, timing, kept),

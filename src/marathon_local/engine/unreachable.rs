@@ -98,6 +98,7 @@ impl Engine {
         }
         // Dropping them kills them: should they come back, nobody wants them.
         for task in gone {
+            self.announce_condition(&task, "Killed");
             self.give_up(&task);
         }
         self.tasks.retain(|_, tasks| !tasks.is_empty());
