@@ -355,3 +355,28 @@ async fn nothing_waits_for_the_end_of_an_unreachable_task() {
     world.expect(404, "GET", "/v2/apps/a", Value::Null).await;
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_tasks_that_are_active_are_killed_and_scaled_away() {
+    let world = Virtual::start().await;
+    let strategy = json!({"inactiveAfterSeconds": 0, "expungeAfterSeconds": 86_400});
+    let outcome = json!({"outcome": "unreachable", "after": 10, "times": 1});
+    world.expect(204, "PUT", "/local/outcomes/a", outcome).await;
+    created(&world, json!({"id": "/a", "cmd": "run", "unreachableStrategy": strategy})).await;
+    let both = world.app("/a").await["tasks"].clone();
+    assert_eq!((&both[0]["state"], both.as_array().unwrap().len()), (&json!("TASK_UNREACHABLE"), 2));
+    let lost = both[0]["id"].as_str().unwrap();
+    world.expect(200, "DELETE", &format!("/v2/apps/a/tasks/{lost}?scale=true"), Value::Null).await;
+    world.pass(30).await;
+    assert_eq!(world.app("/a").await["instances"], 1);
+    world.expect(200, "DELETE", "/v2/apps/a/tasks?wipe=true", Value::Null).await;
+    world.pass(30).await;
+    let left = world.tasks("/a").await;
+    assert!(left.len() == 1 && !both.to_string().contains(&left[0]), "all that is wiped goes at once");
+    // Where nothing but launches is there, nothing is scaled away.
+    world.expect(204, "PUT", "/local/outcomes/b", json!({"outcome": "noOffers"})).await;
+    world.expect(201, "POST", "/v2/apps", json!({"id": "/b", "cmd": "run"})).await;
+    world.expect(200, "DELETE", "/v2/apps/b/tasks?scale=true&force=true", Value::Null).await;
+    assert_eq!(world.app("/b").await["instances"], 1);
+    world.stop().await;
+}

@@ -48,7 +48,7 @@ impl Engine {
             return Err(Refusal::NoApp(app.to_string()));
         }
         if kill.scale {
-            if !self.tasks.contains_key(app) {
+            if !self.tasks.contains_key(app) && !self.withheld.contains_key(app) {
                 return Err(Refusal::NoApp(app.to_string()));
             }
             return self.kill_and_scale(kill, Some(app));
@@ -107,6 +107,8 @@ impl Engine {
                 if kill.wipe {
                     executor.wipe(&task.spec);
                     task.sentence();
+                    // Nobody waits to hear of one that is wiped.
+                    task.kill();
                 } else if task.state == TaskState::Unreachable && outlives {
                     // It cannot be told; of one with volumes no other would be the same (`KillAction.scala`).
                     if !definition::is_resident(&task.spec.app) {
@@ -124,7 +126,8 @@ impl Engine {
     fn kill_and_scale(&mut self, kill: &Kill, only: Option<&AppId>) -> Result<Answer, Refusal> {
         let mut struck: BTreeMap<&AppId, Vec<&Task>> = BTreeMap::new();
         for (app, tasks) in self.tasks.iter().filter(|(app, _)| only.is_none_or(|only| only == *app)) {
-            let tasks = tasks.iter().filter(|task| kill.strikes(task) && task.state != TaskState::Killing);
+            let is_active = |task: &&Task| task.state != TaskState::Killing && !task.inactive;
+            let tasks = tasks.iter().filter(|task| kill.strikes(task)).filter(is_active);
             struck.entry(app).or_default().extend(tasks);
         }
         let mut update = Update::default();
