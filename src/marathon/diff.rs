@@ -72,6 +72,12 @@ pub fn diff_for(
     }
     // A full PUT cannot set it, and no task notices a change: comparing it would never end.
     changes.retain(|change| !is_below(&change.path, "/executorResources"));
+    // What is not said any more, and is what the server says for itself.
+    changes.retain(|change| {
+        change.path != "/maxLaunchDelaySeconds"
+            || change.to.is_some()
+            || change.from != Some(profile.launch_delay().into())
+    });
     let effect = effect_of(&changes, &observed.0, &target.0, profile);
     Ok(Difference { changes, effect })
 }

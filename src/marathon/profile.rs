@@ -64,6 +64,12 @@ impl Profile {
         self.service_ports.0..=self.service_ports.1
     }
 
+    /// The longest delay between two launches where an app does not say it, in seconds.
+    #[must_use]
+    pub fn launch_delay(self) -> u64 {
+        if self.minor >= 8 { 300 } else { 3600 }
+    }
+
     /// Whether replacements of this line heed the health of the tasks that they find; see [`super::room`].
     #[must_use]
     pub fn heeds_health(self) -> bool {

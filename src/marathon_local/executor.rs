@@ -44,6 +44,14 @@ pub struct TaskSpec {
     pub ports: Vec<u16>,
 }
 
+impl TaskSpec {
+    /// The id of its instance: what stands before the container's name in its own.
+    pub fn instance(&self) -> &str {
+        let end = self.id.rmatch_indices('.').nth(1).map_or(self.id.len(), |(position, _)| position);
+        self.id.get(..end).unwrap_or(&self.id)
+    }
+}
+
 /// How far a task is, before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {

@@ -239,11 +239,9 @@ impl Task {
         !definition::has_checks(&self.spec.app) || alive && told.all(|(_, health)| health.alive())
     }
 
-    /// The id of its instance: what stands before the container's name in its own.
+    /// The id of its instance.
     pub fn instance(&self) -> &str {
-        let id = self.spec.id.as_str();
-        let end = id.rmatch_indices('.').nth(1).map_or(id.len(), |(position, _)| position);
-        id.get(..end).unwrap_or(id)
+        self.spec.instance()
     }
 
     fn is_ready(&self) -> bool {

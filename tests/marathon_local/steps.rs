@@ -380,3 +380,26 @@ async fn only_tasks_that_are_active_are_killed_and_scaled_away() {
     assert_eq!(world.app("/b").await["instances"], 1);
     world.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn volumes_are_those_of_the_instance() {
+    let world = Virtual::start_as(Profile::V1_11, "slave_public").await;
+    let volumes = json!([{"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]);
+    let app = json!({"id": "/g/a", "cmd": "run", "instances": 2, "container": {"type": "MESOS", "volumes": volumes}});
+    created(&world, app).await;
+    let before = world.app("/g/a").await["tasks"].clone();
+    let [first, second] = [&before[0]["localVolumes"][0], &before[1]["localVolumes"][0]];
+    assert_eq!((&first["containerPath"], &first["runSpecId"]), (&json!("data"), &json!("/g/a")));
+    assert_eq!(first["persistenceId"], format!("g_a#data#{}", first["uuid"].as_str().unwrap()));
+    assert_ne!(first["uuid"], second["uuid"]);
+    world.expect(200, "DELETE", "/v2/apps/g/a/tasks", Value::Null).await;
+    world.pass(30).await;
+    let after = world.app("/g/a").await["tasks"].clone();
+    assert_ne!(after[0]["id"], before[0]["id"]);
+    let ids = |tasks: &Value| {
+        let ids = tasks.as_array().unwrap().iter().map(|task| task["localVolumes"].to_string());
+        ids.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(ids(&after), ids(&before));
+    world.stop().await;
+}

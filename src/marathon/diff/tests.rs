@@ -158,6 +158,23 @@ fn role_and_executor_resources_belong_to_the_server() {
 }
 
 #[test]
+fn a_launch_delay_that_is_not_said_any_more_is_that_of_the_server() {
+    let desired = normalize(&app(base())).unwrap();
+    for (version, said, changes) in [
+        ("1.11.24", 300, 0),
+        ("1.8.244", 300, 0),
+        ("1.7.216", 300, 1),
+        ("1.7.216", 3600, 0),
+        ("1.11.24", 60, 1),
+    ] {
+        let before = with(&base(), &json!({"maxLaunchDelaySeconds": said}));
+        let (observed, had) = (served(&before), applied(&before));
+        let found = diff_for(&desired, &observed, Some(&had), &[], Profile::of(version)).unwrap();
+        assert_eq!(found.changes.len(), changes, "{version} {said}: {:?}", found.changes);
+    }
+}
+
+#[test]
 fn accepted_roles_are_compared_as_the_server_leaves_them() {
     let desired = with(&base(), &json!({"acceptedResourceRoles": ["other"]}));
     let mut observed = served(&app(base()));

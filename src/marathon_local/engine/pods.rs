@@ -134,7 +134,7 @@ fn pod_instance(task: &Task, has_roles: bool) -> Value {
         "resources": resources(pod),
         "networks": [],
         "containers": containers,
-        "localVolumes": [],
+        "localVolumes": view::local_volumes(&task.spec),
         "specReference": format!("/v2/pods{}::versions/{}", task.spec.app_id, pod.version()),
         "lastUpdated": since,
         "lastChanged": since,

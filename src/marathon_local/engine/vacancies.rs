@@ -8,12 +8,10 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::view::{AGENT, protocol};
-use super::{Engine, InCourse};
+use super::{Engine, InCourse, view};
 use crate::marathon_local::executor::{TaskEnd, TaskSpec};
-use crate::marathon_local::ports;
 use crate::marathon_local::profile::Profile;
 use crate::marathon_local::task::{Task, TaskState};
 use crate::model::AppId;
@@ -33,24 +31,9 @@ impl Vacancy {
         format!("{instance}.{}", number.parse::<u64>().unwrap_or_default().saturating_add(1))
     }
 
-    /// The task that ended, as one that is not active is shown: without version, ports and times.
+    /// The task that ended, as it is shown.
     pub(super) fn json(&self, profile: Profile) -> Value {
-        let spec = &self.last;
-        let mut json = json!({
-            "id": spec.id,
-            "appId": spec.app_id,
-            "host": spec.host.to_string(),
-            "ipAddresses": [{"ipAddress": spec.host.to_string(), "protocol": protocol(spec.host)}],
-            "ports": [],
-            "servicePorts": ports::numbers(&spec.app),
-            "slaveId": AGENT,
-            "state": self.state,
-            "localVolumes": [],
-        });
-        if profile.has_roles() {
-            json["role"] = spec.app.get("role").cloned().unwrap_or_default();
-        }
-        json
+        view::ended_json(&self.last, self.state, profile)
     }
 }
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Cause, Context, Engine, Withheld};
-use crate::marathon_local::executor::REASONS;
+use crate::marathon_local::definition;
+use crate::marathon_local::executor::{REASONS, TaskSpec};
 use crate::marathon_local::health::Health;
 use crate::marathon_local::pod;
 use crate::marathon_local::ports::{self, SERVICE_PORTS};
@@ -17,11 +18,6 @@ use crate::marathon_local::stats;
 use crate::marathon_local::task::{Task, TaskState};
 pub(super) use crate::marathon_local::time;
 
-/// The version that a text stands for, which may write the time in any way that ISO 8601 allows with an offset.
-pub(super) fn version(text: &str) -> Result<String, Refusal> {
-    let read: Result<Timestamp, _> = text.parse();
-    read.map(time).map_err(|_| Refusal::NoTime(text.to_owned()))
-}
 use crate::marathon_local::vips::{self, Vip};
 use crate::model::{App, AppId};
 
@@ -30,6 +26,12 @@ pub(in crate::marathon_local) const AGENT: &str = "local-S0";
 
 /// What is told of an unreachable task.
 pub(super) const LOST: &str = "the agent cannot be reached";
+
+/// The version that a text stands for, which may write the time in any way that ISO 8601 allows with an offset.
+pub(super) fn version(text: &str) -> Result<String, Refusal> {
+    let read: Result<Timestamp, _> = text.parse();
+    read.map(time).map_err(|_| Refusal::NoTime(text.to_owned()))
+}
 
 /// What else than the definition an app is answered with. Counts and deployments always are, asked for or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -412,24 +414,47 @@ pub(super) fn instance_json(task: &Task) -> Value {
     })
 }
 
-pub(super) fn task_json(task: &Task, profile: Profile) -> Value {
-    let spec = &task.spec;
+/// A task as it is shown whether it is active or not: without version, ports and times.
+pub(super) fn ended_json(spec: &TaskSpec, state: &str, profile: Profile) -> Value {
     let mut json = json!({
         "id": spec.id,
         "appId": spec.app_id,
         "host": spec.host.to_string(),
         "ipAddresses": [{"ipAddress": spec.host.to_string(), "protocol": protocol(spec.host)}],
-        "ports": spec.ports,
+        "ports": [],
         "servicePorts": ports::numbers(&spec.app),
         "slaveId": AGENT,
-        "stagedAt": time(task.staged_at),
-        "state": task.state.name(),
-        "version": spec.app.version(),
-        "localVolumes": [],
+        "state": state,
+        "localVolumes": local_volumes(spec),
     });
     if profile.has_roles() {
         json["role"] = spec.app.get("role").cloned().unwrap_or_default();
     }
+    json
+}
+
+/// The persistent volumes of an instance (`core/instance/LocalVolume.scala`). Each has the id of its instance for its own.
+pub(super) fn local_volumes(spec: &TaskSpec) -> Value {
+    let persistent = definition::volumes(&spec.app).filter(|volume| volume.get("persistent").is_some());
+    let names = persistent.filter_map(|volume| {
+        let name = volume.get("name").or_else(|| volume.get("containerPath"));
+        name.and_then(Value::as_str)
+    });
+    let app = spec.app_id.as_str().trim_start_matches('/').replace('/', "_");
+    let uuid = spec.instance().split_once(".instance-").map_or("", |(_, uuid)| uuid);
+    let volumes = names.map(|name| {
+        json!({"runSpecId": spec.app_id, "containerPath": name, "uuid": uuid,
+            "persistenceId": format!("{app}#{name}#{uuid}")})
+    });
+    volumes.collect()
+}
+
+pub(super) fn task_json(task: &Task, profile: Profile) -> Value {
+    let spec = &task.spec;
+    let mut json = ended_json(spec, task.state.name(), profile);
+    json["ports"] = json!(spec.ports);
+    json["version"] = spec.app.version().into();
+    json["stagedAt"] = time(task.staged_at).into();
     if let Some((since, _)) = task.running_since {
         json["startedAt"] = Value::from(time(since));
     }
