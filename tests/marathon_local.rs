@@ -30,6 +30,8 @@ mod processes;
 mod refusals;
 #[path = "marathon_local/simulated.rs"]
 mod simulated;
+#[path = "support/simulated_marathon.rs"]
+mod simulated_marathon;
 #[path = "marathon_local/steps.rs"]
 mod steps;
 #[path = "marathon_local/surface.rs"]

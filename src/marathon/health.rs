@@ -267,14 +267,14 @@ fn obstacles(app: &App, tasks: &Tasks, evidence: &Evidence<'_>) -> Vec<Obstacle>
         found.extend(item.and_then(|item| offers::obstacle(app, item)));
         found.extend(parked(tasks).filter(|_| item.is_none()));
     }
-    found.extend(no_room(app, tasks, evidence));
+    found.extend(no_room(app, tasks, evidence).filter(|_| item.is_none()));
     found.extend(not_ready(app, evidence));
     found.extend(failure(app, evidence));
     found
 }
 
-/// A replacement that has brought nothing and never will. That the old tasks were checked as the present app is can only
-/// be supposed, so that this is not told of an app of which a new task was seen.
+/// A replacement that has brought nothing and never will, where no launch is due. That the old tasks were checked as the
+/// present app is can only be supposed, so that this is not told of an app of which a new task was seen.
 fn no_room(app: &App, tasks: &Tasks, evidence: &Evidence<'_>) -> Option<Obstacle> {
     let mut actions = evidence.deployments.iter().flat_map(|deployment| &deployment.current_actions);
     let replaced = actions.any(|a| a.app.as_deref() == app.id() && a.action == "RestartApplication");

@@ -187,8 +187,8 @@ impl Task {
         self.was_healthy |= self.state == TaskState::Running && self.is_healthy();
     }
 
-    /// Another one leads, who knows of its checks only what Mesos tells, and not that it was named. Whether it has to be asked anew whether it is
-    /// ready.
+    /// Another one leads, who knows of its checks only what Mesos tells, and not that it was named. Returns whether it
+    /// has to be asked anew if it is ready.
     pub fn forget_checks(&mut self) -> bool {
         for (_, health) in self.health.iter_mut().filter(|(check, _)| !check.of_mesos) {
             *health = Health::default();

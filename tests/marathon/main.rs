@@ -18,6 +18,8 @@ mod recreate;
 mod row;
 mod script;
 mod sdk;
+#[path = "../support/simulated_marathon.rs"]
+mod simulated_marathon;
 mod trial;
 mod world;
 mod yaml;

@@ -73,6 +73,13 @@ fn it_is_deleted_and_created_anew_though_another_controller_goes_on_in_the_middl
     });
 }
 
+/// From now on no app may be created there, so many times; null: never again.
+async fn forbid_creation(life: &Life<'_>, times: Value) {
+    let fault = json!({"kind": "refuse", "with": "forbidden", "methods": ["POST"], "times": times});
+    let (status, answer) = life.world.send("POST", "/local/faults", &fault).await;
+    assert_eq!(status, 201, "{answer}");
+}
+
 #[test]
 fn what_is_refused_once_it_is_gone_comes_back_as_it_was() {
     in_virtual_time(async {
@@ -82,9 +89,7 @@ fn what_is_refused_once_it_is_gone_comes_back_as_it_was() {
             .live(1, async |life| {
                 life.until_ready(&first).await;
                 until_gone(life, &second).await;
-                let fault = json!({"kind": "refuse", "with": "forbidden", "methods": ["POST"], "times": 1});
-                let (status, answer) = life.world.send("POST", "/local/faults", &fault).await;
-                assert!(status < 300, "{answer}");
+                forbid_creation(life, json!(1)).await;
                 let (plan, outcomes) = life.try_to_pass(&second).await;
                 let refused = matches!(outcomes[0].result, OutcomeResult::Failed { reason: "Forbidden", .. });
                 assert!(refused, "{} {outcomes:?}", report::plan_text(&plan));
@@ -116,9 +121,7 @@ fn what_is_refused_while_it_is_there_destroys_nothing() {
             .live(1, async |life| {
                 life.until_ready(&first).await;
                 let before = there(life).await;
-                let fault = json!({"kind": "refuse", "with": "forbidden", "methods": ["POST"]});
-                let (status, answer) = life.world.send("POST", "/local/faults", &fault).await;
-                assert!(status < 300, "{answer}");
+                forbid_creation(life, Value::Null).await;
                 for _ in 0..3 {
                     let (plan, outcomes) = life.try_to_pass(&second).await;
                     assert_eq!(plan.actions[0].operation.label(), "delete");

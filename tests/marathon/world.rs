@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::Request;
-use dcos_registry::clock::{Clock, Entropy};
-use dcos_registry::marathon_local::{Cut, LocalConfig, MarathonLocal, Profile, Tasks};
+use dcos_registry::clock::Clock;
+use dcos_registry::marathon_local::{Cut, MarathonLocal, Profile};
 use dcos_registry::model::App;
 use dcos_registry::workers::Workers;
 use serde_json::Value;
+
+use crate::simulated_marathon;
 
 /// How long a change of an app whose tasks all run may take, in virtual time.
 const SETTLED_WITHIN: Duration = Duration::from_secs(4 * 3600);
@@ -28,21 +28,8 @@ pub fn in_virtual_time<T>(case: impl Future<Output = T>) -> T {
 
 impl World {
     pub async fn start(seed: u64) -> Self {
-        let (clock, workers) = (Clock::simulated(1.0, Duration::from_secs(1_000)), Workers::new());
-        let config = LocalConfig {
-            dir: "never-made".into(),
-            listen: ([127, 0, 0, 1], 0).into(),
-            profile: Profile::default(),
-            role: "*".to_owned(),
-            default_network: None,
-            new_groups_enforce: false,
-            tasks: Tasks::Simulated,
-            faults: Some(seed),
-            clock: clock.clone(),
-            entropy: Entropy::seeded(seed),
-            workers: workers.clone(),
-        };
-        Self { marathon: MarathonLocal::start(config).await.unwrap(), clock, workers }
+        let (marathon, clock, workers) = simulated_marathon::start(Profile::default(), "*", seed).await;
+        Self { marathon, clock, workers }
     }
 
     /// Status and body of an answer.
@@ -50,13 +37,7 @@ impl World {
     /// # Errors
     /// [`Cut`] where a fault cuts the connection.
     pub async fn try_to_send(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value), Cut> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = Request::builder().method(method).uri(path).header("host", "localhost");
-        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
-        let response = self.marathon.answer(request).await?;
-        let status = response.status().as_u16();
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        simulated_marathon::ask(&self.marathon, method, path, body).await
     }
 
     /// As [`World::try_to_send`], where nothing cuts connections.

@@ -145,6 +145,7 @@ async fn deployments_lock_and_are_forced_undone_or_cut_off() {
     // What runs stays, also a new one beside the old.
     let left = local.deployed("/app").await;
     assert_ne!(left["tasksRunning"], 0, "{left}");
+    assert_eq!((&left["version"], &left["env"]), (&forced["version"], &json!({"X": "1"})));
 
     // Undoing a creation removes the app; a deletion forces by default.
     let created = local.expect(201, "PUT", "/v2/apps/new", &stuck).await;

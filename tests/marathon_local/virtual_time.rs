@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
-use dcos_registry::clock::{Clock, Entropy};
-use dcos_registry::marathon_local::{Cut, LocalConfig, MarathonLocal, Profile, Tasks};
+use dcos_registry::clock::Clock;
+use dcos_registry::marathon_local::{Cut, MarathonLocal, Profile};
 use dcos_registry::workers::Workers;
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
+
+use crate::simulated_marathon;
 
 /// A local Marathon whose time is the runtime's paused one.
 pub struct Virtual {
@@ -23,31 +25,12 @@ impl Virtual {
     }
 
     pub async fn start_as(profile: Profile, role: &str) -> Self {
-        let (clock, workers) = (Clock::simulated(1.0, Duration::from_secs(1_000)), Workers::new());
-        let config = LocalConfig {
-            dir: "never-made".into(),
-            listen: ([127, 0, 0, 1], 0).into(),
-            profile,
-            role: role.to_owned(),
-            default_network: None,
-            new_groups_enforce: false,
-            tasks: Tasks::Simulated,
-            faults: Some(7),
-            clock: clock.clone(),
-            entropy: Entropy::seeded(7),
-            workers: workers.clone(),
-        };
-        Self { marathon: MarathonLocal::start(config).await.unwrap(), clock, workers }
+        let (marathon, clock, workers) = simulated_marathon::start(profile, role, 7).await;
+        Self { marathon, clock, workers }
     }
 
     pub async fn try_to_send(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value), Cut> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = Request::builder().method(method).uri(path).header("host", "localhost");
-        let request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
-        let response = self.marathon.answer(request).await?;
-        let status = response.status().as_u16();
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        simulated_marathon::ask(&self.marathon, method, path, body).await
     }
 
     pub async fn expect(&self, status: u16, method: &str, path: &str, body: Value) -> Value {

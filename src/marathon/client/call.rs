@@ -4,9 +4,8 @@
 //! not at all, not in its share of the time, or as a proxy does that has nobody behind it. A write is sent once: after a
 //! lost answer it may have happened, so the caller looks again first. Three things are no second try of a write. Another
 //! endpoint is asked where no connection came about, so that nothing was sent; not for a POST, which is worth being
-//! sure. It is asked, also by a POST, where a standby says that it knows no leader, or sends us to one that is none: the request
-//! went no further. And after a
-//! refusal for who we are, or a redirect, the server has said that it did nothing.
+//! sure. It is asked, also by a POST, where a standby says that it knows no leader, or sends us to one that is none: the
+//! request went no further. And after a refusal for who we are, or a redirect, the server has said that it did nothing.
 
 use std::time::Duration;
 

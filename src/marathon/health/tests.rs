@@ -248,20 +248,26 @@ fn a_queue_tells_what_is_waited_for() {
 fn a_replacement_that_never_begins_is_told_as_such() {
     let old = || task(OLD, "TASK_RUNNING", Some(true));
     let strategy = |over: f64| json!({"minimumHealthCapacity": 0.5, "maximumOverCapacity": over});
-    let told = |tasks: Value, over: f64, action: &str| {
+    let told_beside = |queue: &Value, tasks: Value, over: f64, action: &str| {
         let action = json!({"action": action, "app": "/a", "readinessCheckResults": []});
         let deployment = json!([{"id": "d", "affectedApps": ["/a"], "currentStep": 1, "totalSteps": 1,
             "currentActions": [action]}]);
         let deployments: Vec<Deployment> = serde_json::from_value(deployment).unwrap();
         let app =
             app(&json!({"tasks": tasks, "deployments": [{"id": "d"}], "upgradeStrategy": strategy(over)}));
-        let report = judge(Some(&app), &Evidence { deployments: &deployments, ..Evidence::default() });
+        let queue: Vec<QueueItem> = serde_json::from_value(queue.clone()).unwrap();
+        let evidence = Evidence { deployments: &deployments, queue: &queue, ..Evidence::default() };
+        let report = judge(Some(&app), &evidence);
         assert_eq!(report.health, Health::Progressing);
         (report.cause, report.reason)
     };
+    let told = |tasks: Value, over: f64, action: &str| told_beside(&json!([]), tasks, over, action);
     let (cause, reason) = told(json!([old(), old()]), 0.0, "RestartApplication");
     assert_eq!(cause, Cause::NoRoom);
     assert!(reason.ends_with("set upgradeStrategy.maximumOverCapacity so that one more fits"), "{reason}");
+    // Launches are due, as before 1.10: there is room, and something else is in the way.
+    let due = queue(&json!({"timeLeftSeconds": 0, "overdue": true}), &[("InsufficientCpus", 3)]);
+    assert_eq!(told_beside(&due, json!([old(), old()]), 0.0, "RestartApplication").0, Cause::NoOffers);
     let new = task(NOW, "TASK_STAGING", None);
     for (tasks, over, action) in [
         (json!([old(), old(), new]), 0.0, "RestartApplication"),

@@ -1,7 +1,7 @@
 //! What is done about an app, and how far the actions of deployments came.
 
 use super::{CHECK_INTERVAL, Engine};
-use crate::marathon_local::decide::{self, Course, Decision, Goal};
+use crate::marathon_local::decide::{self, Course, Decision, Goal, TaskView};
 use crate::marathon_local::state::{ActionKind, Deployment, StepAction};
 use crate::marathon_local::task::TaskState;
 use crate::model::AppId;
@@ -28,62 +28,92 @@ impl InCourse {
     }
 }
 
+/// What an app is to come to now.
+struct Aim {
+    goal: Goal,
+    /// What a deployment does to it at this moment.
+    action: Option<ActionKind>,
+    /// By which deployment, and in which step.
+    step: Option<(String, usize)>,
+    /// Since which version tasks are current; all are where it is empty.
+    version: String,
+    /// Whether a deployment will come to it later.
+    is_waiting: bool,
+    /// Whether there is no such app any more.
+    is_gone: bool,
+}
+
+impl Aim {
+    /// What begins with this look; none where no deployment acts on what is there.
+    fn begin(&self, tasks: &[TaskView<'_>], scheduled: usize) -> Option<Course> {
+        match self.action {
+            _ if self.is_gone => Some(Course::Stop),
+            Some(ActionKind::RestartApplication) => Some(Course::replace(&self.goal, tasks)),
+            Some(ActionKind::ScaleApplication) => Some(Course::scale(&self.goal, tasks, scheduled)),
+            Some(ActionKind::StopApplication) => Some(Course::Stop),
+            Some(ActionKind::StartApplication) | None => None,
+        }
+    }
+}
+
 impl Engine {
     /// Decides what is to be done about an app now, and does it.
     pub(super) fn look(&mut self, app: &AppId) {
-        let (profile, record) = (self.context.installation.profile, self.state.apps.get(app));
+        let aim = self.aim(app);
+        let deployment = aim.step.as_ref().map(|(id, _)| id.as_str());
+        let tasks = self.tasks.get(app).into_iter().flatten();
+        let tasks: Vec<_> = tasks.map(|task| task.view(&aim.version, deployment)).collect();
+        let scheduled = self.withheld.get(app).map_or(0, |withheld| withheld.count);
+        let kept = self.courses.remove(app).filter(|kept| kept.step == aim.step);
+        let begins_to_replace = kept.is_none() && aim.action == Some(ActionKind::RestartApplication);
+        let was_done = kept.as_ref().is_some_and(|kept| kept.done);
+        let mut course = kept.map(|kept| kept.course).or_else(|| aim.begin(&tasks, scheduled));
+        let is_to_check = self.to_check.remove(app);
+        let decision = match &mut course {
+            Some(course) => course.next(&aim.goal, &tasks),
+            None if aim.is_waiting => decide::wait(&aim.goal, &tasks, scheduled),
+            None => {
+                let locked = self.state.deployments.iter().any(|deployment| deployment.affects(app));
+                decide::steady(&aim.goal, &tasks, is_to_check && !locked)
+            }
+        };
+        match (course, aim.step) {
+            (Some(course), step @ Some(_)) => {
+                let done = was_done || decision.done;
+                self.courses.insert(app.clone(), InCourse { step, course, done });
+            }
+            (None, _) if !decision.done => self.check_later(app),
+            _ => {}
+        }
+        if begins_to_replace {
+            self.forget_old_vacancies(app);
+        }
+        self.carry_out(app, &decision);
+    }
+
+    fn aim(&self, app: &AppId) -> Aim {
+        let record = self.state.apps.get(app);
         // Until a deployment comes to an app, it is as it was before: nothing where it is new.
         let waiting = self.before_its_turn(app);
         let definition = match waiting {
             Some(deployment) => deployment.originals.get(app).and_then(Option::as_ref),
             None => record.map(|r| &r.app),
         };
-        let is_waiting = waiting.is_some();
-        let goal = definition.map(|app| Goal::of(app, profile)).unwrap_or_default();
+        let profile = self.context.installation.profile;
         let begun = self.state.deployments.iter().find_map(|d| Some((d, d.current_action(app)?)));
         let action = begun.map(|(_, action)| action).filter(|_| record.is_some());
-        let version = match (record, action) {
-            (None, _) => "",
-            (Some(record), Some(ActionKind::ScaleApplication)) => record.app.version(),
-            (Some(record), _) => record.last_config_change(),
-        };
-        let tasks = self.tasks.get(app).into_iter().flatten();
-        let deployment = begun.map(|(deployment, _)| deployment.id.as_str());
-        let tasks: Vec<_> = tasks.map(|task| task.view(version, deployment)).collect();
-        let scheduled = self.withheld.get(app).map_or(0, |withheld| withheld.count);
-        let course = || match action {
-            Some(ActionKind::RestartApplication) => Some(Course::replace(&goal, &tasks)),
-            Some(ActionKind::ScaleApplication) => Some(Course::scale(&goal, &tasks, scheduled)),
-            Some(ActionKind::StopApplication) => Some(Course::Stop),
-            Some(ActionKind::StartApplication) => None,
-            None => record.is_none().then_some(Course::Stop),
-        };
-        let step = begun.map(|(deployment, _)| (deployment.id.clone(), deployment.current));
-        let kept = self.courses.remove(app).filter(|kept| kept.step == step);
-        let begins_to_replace = kept.is_none() && action == Some(ActionKind::RestartApplication);
-        let was_done = kept.as_ref().is_some_and(|kept| kept.done);
-        let mut course = kept.map(|kept| kept.course).or_else(course);
-        let decision = match &mut course {
-            Some(course) => course.next(&goal, &tasks),
-            None if is_waiting => decide::wait(&goal, &tasks, scheduled),
-            None => {
-                let locked = self.state.deployments.iter().any(|deployment| deployment.affects(app));
-                let decision = decide::steady(&goal, &tasks, !locked && self.to_check.contains(app));
-                if !decision.done {
-                    self.check_later(app);
-                }
-                decision
-            }
-        };
-        self.to_check.remove(app);
-        if let (Some(course), true) = (course, step.is_some()) {
-            let done = was_done || decision.done;
-            self.courses.insert(app.clone(), InCourse { step, course, done });
+        let version = record.map(|record| match action {
+            Some(ActionKind::ScaleApplication) => record.app.version(),
+            _ => record.last_config_change(),
+        });
+        Aim {
+            goal: definition.map(|app| Goal::of(app, profile)).unwrap_or_default(),
+            action,
+            step: begun.map(|(deployment, _)| (deployment.id.clone(), deployment.current)),
+            version: version.unwrap_or_default().to_owned(),
+            is_waiting: waiting.is_some(),
+            is_gone: record.is_none(),
         }
-        if begins_to_replace {
-            self.forget_old_vacancies(app);
-        }
-        self.carry_out(app, &decision);
     }
 
     /// Leaves what an app has too much to the next check of all.

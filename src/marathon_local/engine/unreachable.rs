@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, view};
 use crate::marathon_local::definition;
 use crate::marathon_local::refusal::Refusal;
 use crate::marathon_local::task::{Task, TaskState};
@@ -47,7 +47,7 @@ impl Engine {
         task.note_health();
         let at_once = !reachable && strategy(task).is_some_and(|s| s.expunge_after.is_zero());
         let state = task.state.name();
-        let message = if reachable { "" } else { "the agent cannot be reached" };
+        let message = if reachable { "" } else { view::LOST };
         if let Some(task) = self.tasks.get(app).and_then(|tasks| tasks.get(position)) {
             self.announce_task(task, state, message);
         }
